@@ -1,0 +1,51 @@
+# make run    serve admin, API and sockets, with demo data, on a machine with Python 3.11+ and nothing else
+# make test   the whole suite, on SQLite and on PostgreSQL
+# make check  style, types, layers, migrations
+# make bench  server CPU per delivery, beside the Channels tutorial
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check bench format
+
+run: .venv/runtime .env
+	@$(BIN)/python manage.py migrate -v 0
+	@$(BIN)/python manage.py demo --if-empty
+	@exec $(BIN)/python manage.py serve
+
+test: .venv/development
+	@$(BIN)/python -m testing
+
+check: .venv/development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	@SECRET_KEY=check $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: .venv/development
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/development
+	@$(BIN)/python -m benchmarks
+
+.env:
+	@cp .env.example .env
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is wanted (PYTHON=/path/to/python3 make run)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv >.venv.log 2>&1 \
+		|| { rm -rf .venv .venv.log; echo "error: no virtual environment could be made: install python3-venv" >&2; exit 1; }
+	@rm -f .venv.log
+
+.venv/runtime: requirements.txt | .venv/bin/python
+	@echo "Installing requirements.txt into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/development: requirements-dev.txt requirements.txt | .venv/bin/python
+	@echo "Installing requirements-dev.txt into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ .venv/runtime

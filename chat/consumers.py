@@ -1,0 +1,68 @@
+"""/ws/chat/<conversation_id>/: authorises, subscribes, delegates."""
+
+from typing import Any, ClassVar
+
+from chat import events, services
+from chat.typing_state import TypingState
+from holodrive.realtime import wire
+from holodrive.realtime.consumer import Handler, RealtimeConsumer
+from holodrive.realtime.database import in_database
+from holodrive.realtime.outbox import SharedFrame
+
+
+class ChatConsumer(RealtimeConsumer):
+    endpoint = "chat"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.typing = TypingState(self._tell_typing, services.TYPING_TIMEOUT)
+
+    @property
+    def conversation_id(self) -> int:
+        return services.conversation_id(self.scope["url_route"]["kwargs"]["conversation_id"])
+
+    def stream(self) -> str:
+        return events.stream_of(self.conversation_id)
+
+    def welcome(self) -> events.ConnectionEstablished:
+        return services.welcome(self.user, self.conversation_id)
+
+    async def send_message(self, command: events.SendMessage) -> None:
+        message, duplicate = await in_database(
+            services.send_message,
+            user=self.user,
+            conversation_id=self.conversation_id,
+            text=command.message,
+            client_message_id=command.client_message_id,
+        )
+        self.typing.stopped()
+        self.send(
+            events.MessageAck(
+                client_message_id=command.client_message_id,
+                message_id=message.pk,
+                seq=message.seq,
+                created_at=wire.timestamp(message.created_at),
+                duplicate=duplicate,
+            )
+        )
+
+    async def set_typing(self, command: events.SetTyping) -> None:
+        if command.is_typing:
+            self.typing.typing()
+        else:
+            self.typing.stopped()
+
+    def _tell_typing(self, is_typing: bool) -> None:
+        frame = events.UserTyping(
+            user_id=self.user.pk, user_name=events.name_of(self.user), is_typing=is_typing
+        )
+        self.hub.broadcast(self.stream(), SharedFrame(wire.encode(frame)), except_user=self.user.pk)
+
+    async def _end(self) -> None:
+        self.typing.stopped()
+        await super()._end()
+
+    commands: ClassVar[dict[type[wire.Command], Handler]] = {
+        events.SendMessage: send_message,
+        events.SetTyping: set_typing,
+    }

@@ -1,0 +1,59 @@
+"""Demo users and conversations for development."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from chat import services
+from chat.models import Conversation, Message, Participant
+
+PASSWORD = "holodrive-demo"  # noqa: S105 - printed on purpose; refused when DEBUG is off
+_PEOPLE = {
+    "admin": ("Aziza", "Karimova", {"is_staff": True, "is_superuser": True}),
+    "rider": ("Sobirjon", "Bobojonov", {}),
+    "driver": ("Dilshod", "Rahimov", {}),
+}
+
+
+class Command(BaseCommand):
+    help = "Create the demo users admin, rider and driver, and two conversations. Only with DEBUG on."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--if-empty", action="store_true", help="do nothing when there are users already"
+        )
+
+    @transaction.atomic
+    def handle(self, *args: Any, if_empty: bool, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError("the demo users have a known password: refused while DEBUG is off")
+        users = get_user_model()._default_manager
+        if if_empty and users.exists():
+            return
+        taken = users.filter(username__in=_PEOPLE).values_list("username", flat=True)
+        if taken:
+            raise CommandError(f"these users are here already: {', '.join(taken)}")
+        people = {name: _create(name) for name in _PEOPLE}
+        admin, rider, driver = people["admin"], people["rider"], people["driver"]
+        support = Conversation.objects.create(kind=Conversation.Kind.SUPPORT, subject="Lost phone")
+        for user, role in ((rider, Participant.Role.RIDER), (admin, Participant.Role.SUPPORT)):
+            Participant.objects.create(conversation=support, user=user, role=role)
+        trip = services.open_trip(rider=rider, driver=driver)
+        Message(conversation=support, sender=rider, text="I left my phone in the car.").save()
+        Message(conversation=trip, sender=driver, text="I am at the main entrance.").save()
+        self.stdout.write(
+            f"Created {', '.join(people)} (password {PASSWORD}); conversation {support.pk}: support, "
+            f"rider; conversation {trip.pk}: trip, rider and driver"
+        )
+
+
+def _create(name: str) -> Any:
+    first, last, flags = _PEOPLE[name]
+    user: Any = get_user_model()(username=name, first_name=first, last_name=last, role=name, **flags)
+    user.set_password(PASSWORD)
+    user.save()
+    return user

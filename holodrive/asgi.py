@@ -1,0 +1,30 @@
+"""The ASGI application: the same for `manage.py serve`, plain daphne and uvicorn."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "holodrive.settings")
+django = get_asgi_application()  # before any import that needs models
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import re_path  # noqa: E402
+
+from chat.consumers import ChatConsumer  # noqa: E402
+from holodrive.realtime.consumer import UnknownEndpoint  # noqa: E402
+from holodrive.realtime.credentials import LiftCredentials  # noqa: E402
+from holodrive.realtime.operations import Operations  # noqa: E402
+from notifications.consumers import NotificationConsumer  # noqa: E402
+
+websocket = URLRouter(
+    [
+        re_path(r"^ws/notifications/$", NotificationConsumer.as_asgi()),
+        re_path(r"^ws/chat/(?P<conversation_id>[^/]+)/$", ChatConsumer.as_asgi()),
+        re_path(r"", UnknownEndpoint.as_asgi()),
+    ]
+)
+
+# Credentials are lifted out of the scope before anything else sees (and might log) a path.
+application = LiftCredentials(
+    Operations(ProtocolTypeRouter({"http": django, "websocket": websocket}))
+)

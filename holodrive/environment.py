@@ -1,0 +1,67 @@
+"""Reads settings from the environment (and `.env`); a wrong value is one clear sentence, never a traceback."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+class Environment:
+    """Typed reads of environment variables. Real variables win over the file."""
+
+    def __init__(self, file: Path) -> None:
+        self._env = environ.Env()
+        if file.is_file():
+            environ.Env.read_env(file, overwrite=False)
+
+    def read(self, name: str, kind: str, default: Any, wants: str) -> Any:
+        try:
+            return getattr(self._env, kind)(name, default=default)
+        except (ValueError, ImproperlyConfigured, KeyError) as wrong:
+            raise ImproperlyConfigured(
+                f"{name}={self._env.str(name, default='')!r}: {wants} is wanted ({wrong})"
+            ) from wrong
+
+    def text(self, name: str, default: str) -> str:
+        return str(self.read(name, "str", default, "a text"))
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.text(name, "on" if default else "off").lower()
+        if value not in ("1", "on", "true", "yes", "y", "ok", "t", "0", "off", "false", "no", "n", "f", ""):
+            raise ImproperlyConfigured(f"{name}={value!r}: on or off is wanted")
+        return value in ("1", "on", "true", "yes", "y", "ok", "t")
+
+    def number(self, name: str, default: int, *, at_least: int = 0, at_most: int = 2**31) -> int:
+        wants = f"a whole number from {at_least} to {at_most}"
+        value = int(self.read(name, "int", default, wants))
+        if not at_least <= value <= at_most:
+            raise ImproperlyConfigured(f"{name}={value}: {wants} is wanted")
+        return value
+
+    def seconds(self, name: str, default: float) -> float:
+        value = float(self.read(name, "float", default, "a number of seconds"))
+        if value < 0:
+            raise ImproperlyConfigured(f"{name}={value}: a number of seconds is wanted")
+        return value
+
+    def names(self, name: str, default: list[str]) -> list[str]:
+        return [part.strip() for part in self.read(name, "list", default, "a list a,b,c") if part]
+
+    def database(self, name: str, default: str) -> dict[str, Any]:
+        url = self.text(name, default)
+        config: dict[str, Any] = self.read(name, "db", default, "a database URL")
+        if not config.get("ENGINE") or "://" not in url:
+            raise ImproperlyConfigured(f"{name}: a database URL such as postgres://... is wanted")
+        return config
+
+    def redis(self, name: str, default: str) -> str:
+        url = self.text(name, default) or default
+        if urlsplit(url).scheme not in _REDIS_SCHEMES:
+            raise ImproperlyConfigured(
+                f"{name}={url!r}: a URL such as redis://127.0.0.1:6379/0 is wanted"
+            )
+        return url

@@ -1,0 +1,173 @@
+"""Lifts the credential out of an ASGI scope before anything that might log the path or query sees it.
+
+Also the rule of which Origin may come with which credential. Pure functions of the scope; no I/O.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+Scope = MutableMapping[str, Any]
+ASGIApp = Callable[..., Awaitable[None]]
+
+_ENDPOINT = re.compile(r"/ws/(?:notifications|chat/[^/]+)(?=/|$)")
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+_SECRET_PARAMETERS = ("token",)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A token as the client gave it. `user_id` is what it claims in `/ws/notifications/<user_id>/<token>`."""
+
+    token: str
+    user_id: str | None = None
+
+    def __repr__(self) -> str:
+        return "<Credential>"  # never its token
+
+
+class LiftCredentials:
+    """The outermost ASGI wrapper: puts a `Credential` (or None) in `scope["credential"]`, and takes it out of the
+    path and query, of WebSocket and of plain HTTP requests alike."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] in ("websocket", "http") and scope["path"].startswith("/ws"):
+            scope = lift(scope)
+        await self._app(scope, receive, send)
+
+
+def lift(scope: Scope) -> Scope:
+    """A scope without credentials in its path and query; the first that was given is in `credential`.
+
+    Order: Authorization: Bearer, Sec-WebSocket-Protocol: jwt, ?token=, the path.
+    """
+    path, in_path = _split_path(scope["path"])
+    query, in_query = _split_query(scope.get("query_string", b""))
+    candidates = (_bearer(scope), _subprotocol(scope), in_query, in_path)
+    credential = next((found for found in candidates if found is not None), None)
+    return {
+        **scope,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "credential": credential,
+    }
+
+
+def _split_path(path: str) -> tuple[str, Credential | None]:
+    endpoint = _ENDPOINT.match(path)
+    if endpoint is None:
+        return _JWT.sub("[redacted]", path), None
+    *before, token = path[endpoint.end() :].strip("/").split("/")
+    clean = f"{endpoint[0]}/"
+    if not token and not before:
+        return clean, None
+    is_notifications = endpoint[0] == "/ws/notifications"
+    if len(before) > is_notifications:
+        return f"{clean}[redacted]/", None  # no form that we know
+    user_id = before[0] if before else None
+    return clean, Credential(token.removeprefix("token="), user_id)
+
+
+def _split_query(query: bytes) -> tuple[bytes, Credential | None]:
+    pairs = parse_qsl(query.decode("latin1"), keep_blank_values=True)
+    token = next((value for name, value in pairs if name == "token"), None)
+    if token is None:
+        return query, None
+    kept = [(name, value) for name, value in pairs if name not in _SECRET_PARAMETERS]
+    return urlencode(kept).encode(), Credential(token)
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    value = next((value for key, value in scope.get("headers", ()) if key.lower() == name), None)
+    return value.decode("latin1") if value is not None else None
+
+
+def _bearer(scope: Scope) -> Credential | None:
+    """Only `Bearer` is a credential of ours: a staging proxy's `Basic` is not."""
+    scheme, _, token = (header(scope, b"authorization") or "").partition(" ")
+    return Credential(token.strip()) if scheme.lower() == "bearer" else None
+
+
+def _subprotocol(scope: Scope) -> Credential | None:
+    match scope.get("subprotocols"):
+        case ["jwt", token, *_]:
+            return Credential(token)
+        case ["jwt"]:
+            return Credential("")
+    return None
+
+
+def answered_subprotocol(scope: Scope) -> str | None:
+    """`jwt` alone, on refusals too: Chrome fails a handshake that does not answer one of its offers."""
+    return "jwt" if "jwt" in scope.get("subprotocols", ()) else None
+
+
+class OriginRule(Enum):
+    """What the Origin header means for a handshake."""
+
+    ALLOWED = "allowed"
+    MISSING = "missing"
+    FOREIGN = "foreign"
+
+
+def judge_origin(scope: Scope, *, has_token: bool) -> OriginRule:
+    """A browser always sends Origin, so with a session cookie it must be there and be ours: else any page could
+    open a socket as its visitor. Apps with a token may leave it out; a foreign one is refused in any case."""
+    origin = header(scope, b"origin")
+    if origin is None:
+        return OriginRule.ALLOWED if has_token else OriginRule.MISSING
+    if _is_listed(origin) or _is_own_host(scope, origin, has_token=has_token):
+        return OriginRule.ALLOWED
+    return OriginRule.FOREIGN
+
+
+def _is_listed(origin: str) -> bool:
+    allowed = settings.WEBSOCKET_ALLOWED_ORIGINS
+    if origin in allowed:  # also `null` and schemes of their own: capacitor://localhost
+        return True
+    parts = _origin_parts(origin)
+    if parts is None:
+        return False
+    if settings.DEBUG and parts[0] in ("http", "https") and parts[1] in _LOOPBACK:
+        return True
+    return any(parts == _origin_parts(known) for known in allowed)
+
+
+def _is_own_host(scope: Scope, origin: str, *, has_token: bool) -> bool:
+    """The page came from this very host and port: React Native and Starscream make an Origin of it, too."""
+    host = header(scope, b"host") or ""
+    domain, _ = split_domain_port(host)
+    allowed_hosts = settings.ALLOWED_HOSTS or (
+        [".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else []
+    )
+    if not domain or not validate_host(domain, allowed_hosts):
+        return False
+    schemes = ("http", "https", "ws", "wss") if has_token else ("http", "https")
+    parts = _origin_parts(origin)
+    return parts is not None and any(
+        parts == _origin_parts(f"{scheme}://{host}") for scheme in schemes
+    )
+
+
+def _origin_parts(origin: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host, port of an origin; None if it is not one."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if not parts.hostname or parts.path or parts.query or parts.username is not None:
+        return None
+    return parts.scheme, parts.hostname, port

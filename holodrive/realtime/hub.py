@@ -1,0 +1,330 @@
+"""Fans events out to the local sockets, in order, each exactly once.
+
+One hub per event loop. Whatever brings an event (this process's own commit, a wake-up through Redis, the log),
+it goes through `accept`; the stream's cursor decides whether it is next, known already, or ahead of its turn.
+What a wake-up should have brought and did not is read from the log.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+
+from holodrive.realtime import log, metrics, publish
+from holodrive.realtime.database import in_database
+from holodrive.realtime.layer import ConfirmedPubSubLayer
+from holodrive.realtime.outbox import Outbox, SharedFrame
+from holodrive.realtime.publish import BULK_GROUP, LoopWaker, WakeUp
+from holodrive.realtime.wire import CloseCode, LoggedEvent
+
+logger = logging.getLogger(__name__)
+
+_STRAGGLERS = 0.05  # seconds that a jump in seq waits for what was overtaken, before the log is read
+_OVERLAP_TICKS = 5  # reconciles that one event id is looked at by: ids are not in the order of commits
+_IDS_IN_FLIGHT = 1000  # how far the first look goes back, for transactions that have not committed yet
+_HEADS_EVERY_TICKS = 30  # reconciles between two comparisons of all heads, the net under the net
+_LAYER_RETRY = 0.5  # seconds until a refused join is tried again
+
+
+class Subscription:
+    """One socket's place in one stream: drops what it has, and holds what is live until it has caught up."""
+
+    __slots__ = ("cursor", "held", "outbox", "topic", "user_id")
+
+    def __init__(self, topic: "_Topic", outbox: Outbox, user_id: int) -> None:
+        self.topic = topic
+        self.outbox = outbox
+        self.user_id = user_id
+        self.cursor = 0
+        self.held: list[tuple[int, SharedFrame]] | None = []
+
+    def deliver(self, seq: int, frame: SharedFrame) -> None:
+        if self.held is not None:
+            self.held.append((seq, frame))
+        elif seq > self.cursor:
+            self.cursor = seq
+            self.outbox.send(frame)
+
+    def hold(self) -> None:
+        """Keep live events back: what was missed goes out before them."""
+        if self.held is None:
+            self.held = []
+
+    def release(self, cursor: int) -> None:
+        """The socket has everything up to this seq; what was held behind it follows, then all that is live."""
+        held, self.held = self.held or [], None
+        self.cursor = max(self.cursor, cursor)
+        self.topic.begin(cursor)
+        for seq, frame in held:
+            self.deliver(seq, frame)
+
+
+class _Topic:
+    """A stream with local subscribers. Its cursor is the seq of the last event that went out to them."""
+
+    __slots__ = ("cursor", "early", "name", "repair", "subscriptions")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cursor: int | None = None  # unknown until the first subscriber has read the head
+        self.early: dict[int, str] = {}
+        self.subscriptions: dict[Subscription, None] = {}  # a set in the order of arrival
+        self.repair: asyncio.TimerHandle | None = None
+
+    def begin(self, cursor: int) -> None:
+        if self.cursor is None:
+            self.cursor = cursor
+            self.send_early()
+
+    def accept(self, seq: int, text: str) -> None:
+        if self.cursor is None or seq > self.cursor + 1:
+            self.early[seq] = text
+        elif seq == self.cursor + 1:
+            self.send(seq, text)
+            if self.early:
+                self.send_early()
+
+    def send(self, seq: int, text: str) -> None:
+        self.cursor = seq
+        frame = SharedFrame(text)
+        for subscription in self.subscriptions:
+            subscription.deliver(seq, frame)
+        metrics.deliveries.inc(len(self.subscriptions))
+
+    def send_early(self) -> None:
+        """Send what now follows the cursor, forget what it has passed."""
+        assert self.cursor is not None
+        while (text := self.early.pop(self.cursor + 1, None)) is not None:
+            self.send(self.cursor + 1, text)
+        for seq in [seq for seq in self.early if seq <= self.cursor]:
+            del self.early[seq]
+
+    @property
+    def has_gap(self) -> bool:
+        return self.cursor is not None and bool(self.early)
+
+    def restart(self) -> None:
+        """The log no longer has what comes next: every client must resume, and learn that it was not recovered."""
+        for subscription in list(self.subscriptions):
+            subscription.outbox.close(CloseCode.TOO_SLOW)
+
+
+class Hub:
+    """All streams that the sockets of one event loop have joined. Only `committed` may be called from a thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.id = uuid.uuid4().hex
+        self.layer: Any = get_channel_layer()
+        self.waker = LoopWaker(self.layer)
+        self._topics: dict[str, _Topic] = {}
+        self._joined: set[str] = set()
+        self._membership_changed = asyncio.Event()
+        self._to_verify: set[str] = set()
+        self._work: set[asyncio.Task[None]] = set()
+        self._reconciled_to: list[int] = []
+        if isinstance(self.layer, ConfirmedPubSubLayer):
+            self.layer.loop_layer().on_confirmed = self._confirmed
+        self._tasks = [
+            self.loop.create_task(self._keep_membership()),
+            self.loop.create_task(self._keep_reconciled()),
+        ]
+        publish.attach(self)
+
+    # Sockets come and go
+
+    def subscribe(self, stream: str, outbox: Outbox, user_id: int) -> Subscription:
+        """Join a stream, its live events held back: read the log, then `release`. Never waits for Redis."""
+        topic = self._topics.get(stream)
+        if topic is None:
+            topic = self._topics[stream] = _Topic(stream)
+            self._membership_changed.set()
+            metrics.streams.set(len(self._topics))
+        subscription = Subscription(topic, outbox, user_id)
+        topic.subscriptions[subscription] = None
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        topic = subscription.topic
+        topic.subscriptions.pop(subscription, None)
+        if not topic.subscriptions and self._topics.get(topic.name) is topic:
+            del self._topics[topic.name]
+            self._membership_changed.set()
+            metrics.streams.set(len(self._topics))
+
+    # Events come in
+
+    def committed(self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp]) -> None:
+        """This process has committed events: local sockets first, then the other processes. From any thread."""
+        self.loop.call_soon_threadsafe(self._committed, events, wake_ups, time.time())
+
+    def _committed(
+        self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp], published: float
+    ) -> None:
+        self.accept(events)
+        metrics.lag.observe(max(0.0, time.time() - published))
+        self.waker.send(wake_ups)
+
+    def accept(self, events: Iterable[LoggedEvent | list[Any]]) -> None:
+        """Take committed events in any order, any number of times."""
+        for stream, seq, text in events:
+            topic = self._topics.get(stream)
+            if topic is None:
+                continue
+            topic.accept(seq, text)
+            if topic.has_gap and topic.repair is None:
+                topic.repair = self.loop.call_later(_STRAGGLERS, self._repair_gap, topic)
+
+    def broadcast(self, stream: str, frame: SharedFrame, *, except_user: int) -> None:
+        """Send a frame that is in no log (typing) to a stream's sockets everywhere, but not to that user's."""
+        self._broadcast_here(stream, frame, except_user)
+        message = {"x": [stream, frame.text, except_user], "from": self.id}
+        self.waker.send([WakeUp(stream, message)])
+
+    def _broadcast_here(self, stream: str, frame: SharedFrame, except_user: int) -> None:
+        topic = self._topics.get(stream)
+        for subscription in topic.subscriptions if topic else ():
+            if subscription.user_id != except_user and subscription.held is None:
+                subscription.outbox.send(frame, ephemeral=True)
+                metrics.deliveries.inc()
+
+    # What Redis brings
+
+    async def _keep_membership(self) -> None:
+        """Hold exactly the groups of the streams that have subscribers, through every outage of Redis."""
+        channel = None
+        while True:
+            try:
+                if channel is None:
+                    channel = await self.layer.new_channel()
+                    self._start(self._receive(channel))
+                await self._follow_topics(channel)
+            except Exception as problem:  # noqa: BLE001 - whatever a layer raises; reconcile delivers meanwhile
+                logger.debug("The channel layer refused a join (%s): trying again", problem)
+                await asyncio.sleep(_LAYER_RETRY)
+
+    async def _follow_topics(self, channel: str) -> None:
+        while True:
+            self._membership_changed.clear()
+            wanted = {BULK_GROUP, *self._topics}
+            for group in wanted - self._joined:
+                await self.layer.group_add(group, channel)
+                self._joined.add(group)
+            for group in self._joined - wanted:
+                if group not in self._topics:  # it may have come back while we waited
+                    await self.layer.group_discard(group, channel)
+                    self._joined.discard(group)
+            await self._membership_changed.wait()
+
+    async def _receive(self, channel: str) -> None:
+        while True:
+            message = await self.layer.receive(channel)
+            try:
+                self._received(message)
+            except (KeyError, TypeError, ValueError):
+                logger.exception("A wake-up was not understood")
+
+    def _received(self, message: dict[str, Any]) -> None:
+        if "e" in message:
+            self.accept(message["e"])
+            metrics.lag.observe(max(0.0, time.time() - message["t"]))
+        elif message["from"] != self.id:
+            stream, text, except_user = message["x"]
+            self._broadcast_here(stream, SharedFrame(text), except_user)
+
+    def _confirmed(self, group: str) -> None:
+        """Redis delivers this group from now on; what was committed before that moment stands in the log."""
+        if group in self._topics:
+            if not self._to_verify:
+                self.loop.call_soon(self._start, self._verify())
+            self._to_verify.add(group)
+
+    # What Redis did not bring
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(self._guarded(work))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (DatabaseError, InterfaceError) as problem:
+            logger.warning("The log could not be read (%s): the next reconcile tries again", problem)
+
+    async def _verify(self) -> None:
+        names, self._to_verify = self._to_verify, set()
+        await self._catch_up(await in_database(log.heads, names))
+
+    def _repair_gap(self, topic: _Topic) -> None:
+        topic.repair = None
+        if topic.has_gap:
+            self._start(self._catch_up({topic.name: max(topic.early)}))
+
+    async def _catch_up(self, newest: dict[str, int]) -> None:
+        """Read from the log what the streams' cursors lack of these heads."""
+        cursors = {
+            name: topic.cursor
+            for name, seq in newest.items()
+            if (topic := self._topics.get(name)) and topic.cursor is not None and topic.cursor < seq
+        }
+        if not cursors:
+            return
+        events = await in_database(log.behind, cursors)
+        metrics.repairs.inc(len(events))
+        self.accept(events)
+        for name in cursors:
+            topic = self._topics.get(name)
+            if topic and topic.cursor is not None and topic.cursor < newest[name]:
+                logger.warning("The log of %s no longer has what follows seq %s", name, topic.cursor)
+                topic.restart()
+
+    async def _keep_reconciled(self) -> None:
+        tick = 0
+        while True:
+            await asyncio.sleep(settings.REALTIME_RECONCILE_SECONDS)
+            tick += 1
+            await self._guarded(self.reconcile(all_heads=tick % _HEADS_EVERY_TICKS == 0))
+
+    async def reconcile(self, *, all_heads: bool = False) -> None:
+        """Catch up with whatever was committed and not brought. This alone delivers when Redis is away."""
+        if not self._topics:
+            self._reconciled_to.clear()
+            return
+        if not self._reconciled_to:
+            all_heads = True  # the log's tail says nothing about the time before the first look
+            self._reconciled_to.append(await in_database(log.last_id) - _IDS_IN_FLIGHT)
+        tail = await in_database(log.tail, self._reconciled_to[0])
+        self._reconciled_to.append(tail.last_id)
+        del self._reconciled_to[:-_OVERLAP_TICKS]
+        newest = await in_database(log.heads, self._topics) if all_heads else tail.newest
+        await self._catch_up(newest)
+
+    async def close(self) -> None:
+        """Stop the hub's tasks. Its sockets must be gone."""
+        publish.detach(self)
+        tasks = [*self._tasks, *self._work]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.waker.close()
+        _hubs.pop(self.loop, None)
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def here() -> Hub:
+    """The running event loop's hub; the first call starts it."""
+    loop = asyncio.get_running_loop()
+    hub = _hubs.get(loop)
+    if hub is None:
+        hub = _hubs[loop] = Hub()
+    return hub

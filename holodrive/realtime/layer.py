@@ -1,0 +1,123 @@
+"""The Redis channel layer: pub/sub, with its SUBSCRIBE acknowledgements brought out.
+
+The stock layer says neither when a join is live nor that a connection was lost. Here every acknowledgement,
+the first as well as those after a reconnect, reaches `on_confirmed`: the moment to read that group's log.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from channels_redis.pubsub import (
+    RedisPubSubChannelLayer,
+    RedisPubSubLoopLayer,
+    RedisSingleShardConnection,
+)
+from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
+
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")  # a publisher sets its own
+
+C = TypeVar("C", redis.Redis, redis.asyncio.Redis)
+
+
+class _Shard(RedisSingleShardConnection):
+    async def _do_receiving(self) -> None:
+        lost = False
+        while True:
+            try:
+                if not (self._pubsub and self._pubsub.subscribed):
+                    await asyncio.sleep(0.05)
+                    continue
+                message = await self._pubsub.get_message(
+                    ignore_subscribe_messages=False, timeout=_POLL_SECONDS
+                )
+                if lost:
+                    logger.warning("Redis is back")
+                    lost = False
+                if message is None:
+                    continue
+                if message["type"] == "message":
+                    self._receive_message(message)
+                elif message["type"] == "subscribe":
+                    self.channel_layer.confirmed(message["channel"].decode())
+            except (redis.RedisError, OSError) as problem:
+                if not lost:
+                    logger.warning("Redis is lost (%s): events arrive by reconcile", problem)
+                    lost = True
+                await asyncio.sleep(_RETRY_SECONDS)
+
+
+class _LoopLayer(RedisPubSubLoopLayer):
+    """The layer's part that belongs to one event loop."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Fail fast: redis-py's own back-off of up to 10 s would hold every later join behind one lock.
+        retry = Retry(NoBackoff(), 0)
+        self._shards = [_Shard({"retry": retry, **shard.host}, self) for shard in self._shards]
+        self._group_prefix = self._get_group_channel_name("")
+        self.on_confirmed: Callable[[str], None] = lambda group: None
+
+    async def _subscribe_to_channel(self, channel: str) -> None:
+        try:
+            await super()._subscribe_to_channel(channel)
+        except BaseException:
+            self.channels.pop(channel, None)  # or every try during an outage would leave a queue behind
+            raise
+
+    def confirmed(self, channel: str) -> None:
+        if channel.startswith(self._group_prefix):
+            self.on_confirmed(channel.removeprefix(self._group_prefix))
+
+
+class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
+    """`channels_redis.pubsub`, plus `loop_layer().on_confirmed(group)` and what a publisher of its own needs."""
+
+    def __init__(self, *args: Any, hosts: list[Any], prefix: str = "asgi", **kwargs: Any) -> None:
+        super().__init__(*args, hosts=hosts, prefix=prefix, **kwargs)
+        self._hosts = decode_hosts(hosts)
+        self._prefix = prefix
+
+    def _get_layer(self) -> _LoopLayer:
+        loop = asyncio.get_running_loop()
+        if loop not in self._layers:
+            self._layers[loop] = _LoopLayer(*self._args, **self._kwargs, channel_layer=self)
+            _wrap_close(self, loop)
+        layer: _LoopLayer = self._layers[loop]
+        return layer
+
+    loop_layer = _get_layer
+
+    def addressed(
+        self, wake_ups: Iterable[tuple[str, dict[str, Any]]]
+    ) -> dict[int, list[tuple[str, bytes]]]:
+        """For each shard's index, what to PUBLISH there: (channel, payload), in the layer's own format."""
+        by_shard: dict[int, list[tuple[str, bytes]]] = {}
+        for group, message in wake_ups:
+            channel = f"{self._prefix}__group__{group}"
+            shard = _consistent_hash(channel, len(self._hosts))
+            by_shard.setdefault(shard, []).append((channel, self.serialize(message)))
+        return by_shard
+
+    def clients(self, client: type[C], **options: Any) -> list[C]:
+        """One Redis client (sync or asyncio class) for each shard, as configured but with these options."""
+        return [
+            client.from_url(host["address"], **_rest(host), **options)
+            if "address" in host
+            else client(**host, **options)
+            for host in self._hosts
+        ]
+
+
+def _rest(host: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in host.items() if name not in ("address", *_TIMEOUTS)}

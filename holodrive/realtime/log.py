@@ -1,0 +1,235 @@
+"""The event log: appends in the writer's transaction, reads for resume and repair. Publishes nothing itself.
+
+    with log.writing("conversation.7"):       # one transaction, the stream locked first
+        row.save()
+        log.append("conversation.7", event)   # gets the next seq
+"""
+
+import functools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
+from django.db.models import F, Max, Q
+from django.utils import timezone
+
+from holodrive.realtime import publish, wire
+from holodrive.realtime.models import Event, Stream
+from holodrive.realtime.wire import LoggedEvent
+
+# Takes every lock in one statement and one order; the first event of most writes is numbered by it too.
+_LOCK = """
+    INSERT INTO realtime_stream (name, head) VALUES {values}
+    ON CONFLICT (name) DO UPDATE SET head = realtime_stream.head + 1
+    RETURNING name, id, head
+"""
+_LOCKED_AT_ONCE = 900  # SQLite in Django 5.2 takes at most 999 parameters a statement
+_STREAMS_READ_AT_ONCE = 100
+_DEADLOCK_OR_LOCK_TIMEOUT = ("40P01", "55P03")
+_ATTEMPTS = 4
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _LockedStream:
+    __slots__ = ("appended", "first", "id")
+
+    def __init__(self, id: int, first: int) -> None:
+        self.id = id
+        self.first = first
+        self.appended = 0
+
+
+class _Write:
+    """What one `writing` block has locked and appended so far."""
+
+    def __init__(self) -> None:
+        self.locked: dict[str, _LockedStream] = {}
+        self.events: list[tuple[int, LoggedEvent]] = []
+
+    def lock(self, names: Iterable[str]) -> None:
+        wanted = sorted(set(names) - self.locked.keys())
+        for start in range(0, len(wanted), _LOCKED_AT_ONCE):
+            part = wanted[start : start + _LOCKED_AT_ONCE]
+            with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+                cursor.execute(_LOCK.format(values=", ".join(["(%s, 1)"] * len(part))), part)
+                for name, id, head in cursor.fetchall():
+                    self.locked[name] = _LockedStream(id, first=head)
+
+    def next_seq(self, name: str) -> int:
+        stream = self.locked[name]
+        return stream.first + stream.appended
+
+    def append(self, name: str, event: wire.Event) -> int:
+        stream = self.locked[name]
+        event.seq = self.next_seq(name)
+        stream.appended += 1
+        self.events.append((stream.id, LoggedEvent(name, event.seq, wire.encode(event))))
+        return event.seq
+
+    def store(self) -> None:
+        """Insert the events, correct the heads that more or fewer than one event were appended to, announce."""
+        corrections: dict[int, list[int]] = {}
+        for stream in self.locked.values():
+            if stream.appended != 1:
+                corrections.setdefault(stream.appended - 1, []).append(stream.id)
+        for difference, ids in corrections.items():
+            Stream.objects.filter(id__in=ids).update(head=F("head") + difference)
+        if not self.events:
+            return
+        now = timezone.now()
+        Event.objects.bulk_create(
+            Event(stream_id=id, seq=event.seq, text=event.text, created_at=now)
+            for id, event in self.events
+        )
+        announce = functools.partial(publish.announce, [event for _, event in self.events])
+        transaction.on_commit(announce, robust=True)
+
+
+_thread = threading.local()  # Django's connections belong to a thread, so does the block open on one
+
+
+@contextmanager
+def writing(*names: str) -> Iterator[None]:
+    """One transaction in which these streams are locked, before any row is written, until the commit.
+
+    Blocks nest: an inner one locks what is still missing (so take `conversation.*` outside of `user.*`:
+    locks are safe from deadlock in the order of the names) and is stored with the outermost. An exception
+    rolls everything back, numbers included. Raises OperationalError on a lock time-out (2 s on PostgreSQL).
+    """
+    outer: _Write | None = getattr(_thread, "write", None)
+    if outer is not None:
+        with transaction.atomic(savepoint=False):
+            outer.lock(names)
+            yield
+        return
+    with transaction.atomic():
+        write = _thread.write = _Write()
+        try:
+            write.lock(names)
+            yield
+            write.store()
+        finally:
+            _thread.write = None
+
+
+def next_seq(stream: str) -> int:
+    """The seq that the next event appended to this stream will get; the open `writing` block has it locked."""
+    return _locked(stream).next_seq(stream)
+
+
+def append(stream: str, event: wire.Event) -> int:
+    """Give the event its seq in a stream that the open `writing` block has locked; return the seq."""
+    return _locked(stream).append(stream, event)
+
+
+def _locked(stream: str) -> _Write:
+    write: _Write | None = getattr(_thread, "write", None)
+    if write is None or stream not in write.locked:
+        raise RuntimeError(f"{stream} is not locked: this belongs inside log.writing({stream!r})")
+    return write
+
+
+def retrying(service: Callable[P, R]) -> Callable[P, R]:
+    """Run a service again that lost a deadlock or timed out waiting for a lock. For outermost services only:
+    inside somebody's transaction there is nothing to repeat, and the error is theirs."""
+
+    @functools.wraps(service)
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
+        for tries_left in reversed(range(_ATTEMPTS)):
+            try:
+                return service(*args, **kwargs)
+            except OperationalError as problem:
+                inside = connections[DEFAULT_DB_ALIAS].in_atomic_block
+                if inside or not tries_left or not _lost_a_lock(problem):
+                    raise
+                time.sleep(random.uniform(0, 0.05))  # so that the two do not meet again  # noqa: S311
+        raise AssertionError("unreachable")
+
+    return attempt
+
+
+def _lost_a_lock(problem: OperationalError) -> bool:
+    state = getattr(problem.__cause__, "sqlstate", None)
+    return state in _DEADLOCK_OR_LOCK_TIMEOUT or "database is locked" in str(problem)
+
+
+def read(stream: str, after: int, limit: int) -> list[LoggedEvent]:
+    """The oldest `limit` events behind `after`, ascending. Fewer if the log was pruned."""
+    rows = Event.objects.filter(stream__name=stream, seq__gt=after).order_by("seq")
+    return [LoggedEvent(stream, seq, text) for seq, text in rows.values_list("seq", "text")[:limit]]
+
+
+def missed(stream: str, last_seq: int, head: int, limit: int) -> list[LoggedEvent] | None:
+    """The events in (last_seq, head]; None when not all of them can be had (too many, pruned, above the head).
+
+    Read the head first: rows read before it lost 475 of 1,871 changes under READ COMMITTED.
+    """
+    if not 0 <= head - last_seq <= limit:
+        return None
+    rows = [event for event in read(stream, last_seq, limit) if event.seq <= head]
+    return rows if len(rows) == head - last_seq else None
+
+
+def behind(cursors: Mapping[str, int]) -> list[LoggedEvent]:
+    """All that these streams' cursors have not seen, ascending within a stream."""
+    names = sorted(cursors)
+    found: list[LoggedEvent] = []
+    for start in range(0, len(names), _STREAMS_READ_AT_ONCE):
+        wanted = Q()
+        for name in names[start : start + _STREAMS_READ_AT_ONCE]:
+            wanted |= Q(stream__name=name, seq__gt=cursors[name])
+        rows = Event.objects.filter(wanted).order_by("stream_id", "seq")
+        found += [LoggedEvent(*row) for row in rows.values_list("stream__name", "seq", "text")]
+    return found
+
+
+def heads(names: Iterable[str]) -> dict[str, int]:
+    """The heads of those of the streams that exist."""
+    wanted = sorted(names)
+    found: dict[str, int] = {}
+    for start in range(0, len(wanted), _LOCKED_AT_ONCE):
+        part = wanted[start : start + _LOCKED_AT_ONCE]
+        found |= dict(Stream.objects.filter(name__in=part).values_list("name", "head"))
+    return found
+
+
+class Tail(NamedTuple):
+    """What was appended behind an event id: the newest id, and each stream's newest seq."""
+
+    last_id: int
+    newest: dict[str, int]
+
+
+def tail(after_id: int) -> Tail:
+    """One indexed query for all that was appended behind this id. Ids are not in the order of commits:
+    let calls overlap."""
+    rows = (
+        Event.objects.filter(id__gt=after_id)
+        .values("stream__name")
+        .annotate(last_id=Max("id"), newest=Max("seq"))
+        .order_by()
+        .values_list("stream__name", "last_id", "newest")
+    )
+    found = list(rows)
+    return Tail(
+        max((last_id for _, last_id, _ in found), default=after_id),
+        {name: newest for name, _, newest in found},
+    )
+
+
+def last_id() -> int:
+    """The newest event's id, 0 in an empty log."""
+    return Event.objects.aggregate(last=Max("id"))["last"] or 0
+
+
+def prune(older_than_days: int) -> int:
+    """Delete events older than that many days; a client that needs them is told `recovered: false`."""
+    oldest = timezone.now() - timedelta(days=older_than_days)
+    return Event.objects.filter(created_at__lt=oldest).delete()[0]

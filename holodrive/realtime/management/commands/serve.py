@@ -1,0 +1,126 @@
+"""Serves admin, API and sockets from one process."""
+
+import errno
+import socket
+from argparse import ArgumentParser
+from contextlib import ExitStack
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils.module_loading import import_string
+
+from holodrive.realtime import embedded
+
+_BACKLOG = 4096  # a reconnect storm arrives at once
+_PORT_IN_USE = (errno.EADDRINUSE, errno.EACCES)
+
+
+class Command(BaseCommand):
+    help = "Serve admin, API and sockets (Daphne)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--bind", default="", help="HOST:PORT to listen on (REALTIME_BIND)")
+        parser.add_argument(
+            "--reuse-port",
+            action="store_true",
+            help="share the port with other processes (SO_REUSEPORT)",
+        )
+
+    def handle(self, *args: Any, bind: str, reuse_port: bool, **options: Any) -> None:
+        listener = self._listen(bind or settings.REALTIME_BIND, reuse_port)
+        self._check_database()
+        with ExitStack() as stack:
+            stack.callback(listener.close)
+            if settings.REDIS_URL == embedded.url(settings.BASE_DIR):
+                try:
+                    stack.enter_context(embedded.running(settings.BASE_DIR))
+                except embedded.ValkeyUnavailableError as problem:
+                    raise CommandError(str(problem)) from problem
+            else:
+                self._check_redis()
+            self._serve(listener)
+
+    def _listen(self, bind: str, reuse_port: bool) -> socket.socket:
+        """A listening socket, made here: so a port in use is one line and not a log of the server's."""
+        if bind:
+            host, port = _host_and_port(bind)
+        else:
+            host, port = settings.WEBSOCKET_HOST, settings.WEBSOCKET_PORT
+            if not _is_ours(host):
+                self.stdout.write(f"{host} is no address of this machine: listening on 0.0.0.0:{port}")
+                host = "0.0.0.0"  # noqa: S104 - a public name leads here through a proxy
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except OSError as problem:
+            hint = "stop the other server, or set WEBSOCKET_PORT or --bind"
+            if problem.errno not in _PORT_IN_USE:
+                hint = "is it an address of this machine?"
+            raise CommandError(f"cannot listen on {host}:{port}: {problem.strerror}: {hint}") from None
+        return listener
+
+    def _check_database(self) -> None:
+        try:
+            executor = MigrationExecutor(connection)
+            missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        except DatabaseError as problem:
+            raise CommandError(f"the database does not answer: {problem}".strip()) from None
+        finally:
+            connection.close()
+        if missing:
+            raise CommandError(f"{len(missing)} migrations are missing: run manage.py migrate first")
+
+    def _check_redis(self) -> None:
+        """Redis may be away (events then arrive by reconcile), but a wrong address should be seen at once."""
+        try:
+            with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2) as client:
+                client.ping()
+        except (redis.RedisError, OSError, ValueError) as problem:
+            self.stderr.write(
+                f"warning: REDIS_URL does not answer ({problem}): events between processes "
+                f"take up to {settings.REALTIME_RECONCILE_SECONDS:g} s until it does"
+            )
+
+    def _serve(self, listener: socket.socket) -> None:
+        # Importing Daphne's server installs Twisted's reactor: only now, and only here.
+        from holodrive.realtime.server import RealtimeServer
+
+        application = import_string(settings.ASGI_APPLICATION)
+        host, port = listener.getsockname()[:2]
+        server = RealtimeServer(
+            application,
+            endpoints=[f"fd:fileno={listener.fileno()}"],
+            ping_interval=settings.REALTIME_HEARTBEAT_SECONDS,
+            ping_timeout=settings.REALTIME_HEARTBEAT_SECONDS,
+            websocket_timeout=-1,
+        )
+        self.stdout.write(f"Listening on {host}:{port} (Ctrl-C stops)")
+        self.stdout.flush()
+        server.run()
+
+
+def _host_and_port(bind: str) -> tuple[str, int]:
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) < 65_536:
+        raise CommandError(f"{bind!r}: HOST:PORT is wanted, such as 127.0.0.1:9000")
+    return host.strip("[]"), int(port)
+
+
+def _is_ours(host: str) -> bool:
+    """Whether this machine has that address: binding to it is the only sure way to know."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True

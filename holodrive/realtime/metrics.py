@@ -1,0 +1,19 @@
+"""What `/metrics` shows. Counted here and nowhere else; names follow Prometheus' conventions."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+sockets = Gauge("holodrive_sockets", "Open sockets", ["endpoint"])
+outbox_bytes = Gauge("holodrive_outbox_bytes", "Bytes that wait for slow readers")
+streams = Gauge("holodrive_streams", "Streams that have a local subscriber")
+deliveries = Counter("holodrive_deliveries_total", "Events and ephemeral frames handed to sockets")
+closes = Counter("holodrive_closes_total", "Sockets ended", ["endpoint", "code"])
+frames_received = Counter("holodrive_frames_received_total", "Frames from clients", ["endpoint"])
+errors_sent = Counter("holodrive_errors_total", "Error frames", ["code"])
+resumes = Counter("holodrive_resumes_total", "Resumes", ["recovered"])
+publish_failures = Counter("holodrive_publish_failures_total", "Wake-ups that Redis did not take")
+repairs = Counter("holodrive_repairs_total", "Events read from the log because no wake-up brought them")
+lag = Histogram(
+    "holodrive_publish_to_send_seconds",
+    "From the publish after commit to the hand-over to local sockets",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)

@@ -1,0 +1,88 @@
+"""What operators ask a process: /healthz, /readyz and /metrics. Answered on the event loop, ahead of Django:
+a probe has no Host that ALLOWED_HOSTS knows, and must not wait for a thread."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import redis.asyncio
+from channels.layers import get_channel_layer
+from django.db import DatabaseError, InterfaceError, connection
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from holodrive.realtime.credentials import ASGIApp, Scope
+from holodrive.realtime.database import in_database
+from holodrive.realtime.layer import ConfirmedPubSubLayer
+
+logger = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 2.0
+
+
+class Operations:
+    """An ASGI wrapper that answers the three paths and hands everything else on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None
+        if answer is None:
+            await self._app(scope, receive, send)
+            return
+        status, content_type, body = await answer(self)
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _healthz(self) -> tuple[int, str, bytes]:
+        """200 while the event loop turns."""
+        return 200, "application/json", b'{"status":"ok"}'
+
+    async def _readyz(self) -> tuple[int, str, bytes]:
+        """200 when new sockets should come here. Redis away is said, but does not make a process unready:
+        every process would leave the balancer at once, while all of them still deliver by reconcile."""
+        database, broker = await asyncio.gather(_probe(_ask_database()), _probe(_ask_redis()))
+        ready = database == "ok" and not self.draining
+        report = {
+            "status": "ok" if ready else "unready",
+            "database": database,
+            "redis": broker,
+            "draining": self.draining,
+        }
+        return 200 if ready else 503, "application/json", json.dumps(report).encode()
+
+    async def _metrics(self) -> tuple[int, str, bytes]:
+        return 200, CONTENT_TYPE_LATEST, generate_latest()
+
+    _answers = {"/healthz": _healthz, "/readyz": _readyz, "/metrics": _metrics}  # noqa: RUF012
+
+
+async def _probe(question: Any) -> str:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await question
+    except (DatabaseError, InterfaceError, redis.RedisError, OSError, TimeoutError) as problem:
+        logger.warning("A readiness probe failed: %s: %s", type(problem).__name__, problem)
+        return "unreachable"
+    return "ok"
+
+
+async def _ask_database() -> None:
+    await in_database(lambda: connection.cursor().execute("SELECT 1"))
+
+
+async def _ask_redis() -> None:
+    layer = get_channel_layer()
+    if not isinstance(layer, ConfirmedPubSubLayer):
+        return
+    options = {"socket_timeout": _PROBE_SECONDS, "socket_connect_timeout": _PROBE_SECONDS}
+    for client in layer.clients(redis.asyncio.Redis, **options):
+        async with client:
+            await client.ping()

@@ -1,0 +1,168 @@
+"""What is on its way to one socket: bounded in bytes, and never awaited by the hub.
+
+A frame is encoded once and shared by all sockets. Where the server can write finished WebSocket frames
+(server.py), it goes straight to the transport; elsewhere a task feeds it to ASGI `send`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from holodrive.realtime import metrics
+from holodrive.realtime.wire import CloseCode
+
+EXTENSION = "holodrive.write_frame"  # the scope extension that server.py offers
+
+_FLUSH_SECONDS = 5.0  # how long a close waits for what is queued before it
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class SharedFrame:
+    """One text frame for any number of sockets; its WebSocket bytes are built once, when first needed.
+
+    Server frames are unmasked, so the bytes are the same for every client (RFC 6455, 5.2).
+    """
+
+    __slots__ = ("_bytes", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._bytes: bytes | None = None
+
+    @property
+    def bytes(self) -> bytes:
+        if self._bytes is None:
+            self._bytes = text_frame(self.text)
+        return self._bytes
+
+
+def text_frame(text: str) -> bytes:
+    """One final, unmasked text frame (RFC 6455, 5.2)."""
+    body = text.encode()
+    size = len(body)
+    if size < 126:
+        return bytes((0x81, size)) + body
+    if size < 65_536:
+        return bytes((0x81, 126)) + size.to_bytes(2, "big") + body
+    return bytes((0x81, 127)) + size.to_bytes(8, "big") + body
+
+
+class FrameWriter(Protocol):
+    """What the scope extension is: writes finished frames, and knows what the transport still holds."""
+
+    def __call__(self, frame: bytes) -> None: ...
+
+    def waiting(self) -> int:
+        """Bytes that the operating system has not taken yet."""
+
+
+_open: "WeakSet[Outbox]" = WeakSet()
+metrics.outbox_bytes.set_function(lambda: sum(outbox.waiting() for outbox in list(_open)))
+
+
+class Outbox:
+    """The bounded way out of one socket. Not thread-safe: use it on the event loop."""
+
+    def __init__(self, send: Send, limit: int) -> None:
+        self._send = send
+        self._limit = limit
+        _open.add(self)
+        self._closing: asyncio.Task[None] | None = None
+        self.frames = 0
+        self.closed: CloseCode | None = None
+
+    def send(self, frame: SharedFrame, *, ephemeral: bool = False) -> None:
+        """Queue a frame. Over half of the limit ephemeral frames are dropped, over all of it the socket closes
+        with 4408: the client resumes, and the log has what it missed."""
+        if self.closed is not None:
+            return
+        if self._limit and (waiting := self.waiting()):
+            after = waiting + len(frame.bytes)
+            if after > self._limit:
+                self.close(CloseCode.TOO_SLOW)
+                return
+            if ephemeral and 2 * after > self._limit:
+                return
+        self.frames += 1
+        self._write(frame)
+
+    def close(self, code: CloseCode) -> None:
+        """Close the socket behind what is queued; later frames are dropped."""
+        if self.closed is None:
+            self.closed = code
+            self._closing = asyncio.get_running_loop().create_task(self._close(code))
+
+    def waiting(self) -> int:
+        """Bytes that the client has not taken yet, as far as this process can tell."""
+        raise NotImplementedError
+
+    def _write(self, frame: SharedFrame) -> None:
+        raise NotImplementedError
+
+    async def _close(self, code: CloseCode) -> None:
+        await self._send({"type": "websocket.close", "code": int(code)})
+
+    async def stop(self) -> None:
+        """The socket is gone: drop what is queued."""
+
+
+class DirectOutbox(Outbox):
+    """Writes shared frames straight to the transport."""
+
+    def __init__(self, send: Send, limit: int, write: FrameWriter) -> None:
+        super().__init__(send, limit)
+        self.waiting = write.waiting  # type: ignore[method-assign]
+        self._write_bytes = write
+
+    def _write(self, frame: SharedFrame) -> None:
+        self._write_bytes(frame.bytes)
+
+
+class QueuedOutbox(Outbox):
+    """Feeds ASGI `send`, one frame after another, from a task of its own."""
+
+    def __init__(self, send: Send, limit: int) -> None:
+        super().__init__(send, limit)
+        self._queue: deque[SharedFrame] = deque()
+        self._queued = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def waiting(self) -> int:
+        return self._queued
+
+    def _write(self, frame: SharedFrame) -> None:
+        self._queue.append(frame)
+        self._queued += len(frame.bytes)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            while self._queue:
+                frame = self._queue[0]
+                await self._send({"type": "websocket.send", "text": frame.text})
+                self._queue.popleft()
+                self._queued -= len(frame.bytes)
+        except OSError:  # the client is gone; the consumer hears of it by websocket.disconnect
+            self._queue.clear()
+        finally:
+            self._task = None
+
+    async def _close(self, code: CloseCode) -> None:
+        if self._task is not None and code != CloseCode.TOO_SLOW:
+            await asyncio.wait([self._task], timeout=_FLUSH_SECONDS)
+        await super()._close(code)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
+def outbox(scope: dict[str, Any], send: Send, limit: int) -> Outbox:
+    """The fastest outbox that this server allows."""
+    write = scope.get("extensions", {}).get(EXTENSION)
+    return DirectOutbox(send, limit, write) if write else QueuedOutbox(send, limit)

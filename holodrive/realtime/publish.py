@@ -1,0 +1,189 @@
+"""After a commit: hand the events to this process's hub, then wake the hubs of other processes.
+
+The only place that publishes. It never blocks the writer for longer than `TIMEOUT`, and never fails it:
+the event is in the log, so a wake-up that is lost costs latency (one reconcile) and nothing else.
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import redis
+import redis.asyncio
+from channels.layers import get_channel_layer
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from holodrive.realtime import metrics
+from holodrive.realtime.layer import ConfirmedPubSubLayer
+from holodrive.realtime.wire import LoggedEvent
+
+logger = logging.getLogger(__name__)
+
+BULK_GROUP = "realtime.bulk"  # every hub is a member
+_BULK_ABOVE = 20  # streams in one commit: from here on one wake-up for all costs less than one each
+TIMEOUT = 0.25  # seconds, for a connect as for a reply; a healthy PUBLISH takes 0.15 ms
+_TIMEOUTS = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+# One retry, for a connection that died unnoticed; a time-out is not retried.
+_RETRY = (NoBackoff(), 1, (redis.ConnectionError,))
+_PAUSE_AFTER_FAILURE = 1.0  # seconds without a try
+
+
+class WakeUp(NamedTuple):
+    """One message for the hubs that are members of a group."""
+
+    group: str
+    message: dict[str, Any]
+
+
+class LocalHub(Protocol):
+    """What `announce` needs of a hub (hub.py), callable from any thread."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def committed(self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp]) -> None: ...
+
+
+_hubs: dict[int, list[LocalHub]] = {}  # by process id: a fork inherits the list, but not the running loop
+
+
+def attach(hub: LocalHub) -> None:
+    """From now on, this process's commits go to this hub."""
+    _hubs.setdefault(os.getpid(), []).append(hub)
+
+
+def detach(hub: LocalHub) -> None:
+    hubs = _hubs.get(os.getpid(), [])
+    if hub in hubs:
+        hubs.remove(hub)
+
+
+def announce(events: Sequence[LoggedEvent]) -> None:
+    """Publish committed events. Call it after the commit (`transaction.on_commit`), never inside."""
+    wake_ups = _wake_ups(events)
+    hubs = [hub for hub in _hubs.get(os.getpid(), ()) if not hub.loop.is_closed()]
+    if not hubs:
+        _sync_waker().send(wake_ups)
+        return
+    for index, hub in enumerate(hubs):
+        hub.committed(events, () if index else wake_ups)
+
+
+def _wake_ups(events: Sequence[LoggedEvent]) -> list[WakeUp]:
+    by_group: dict[str, list[LoggedEvent]] = {}
+    for event in events:
+        by_group.setdefault(event.stream, []).append(event)
+    if len(by_group) > _BULK_ABOVE:
+        by_group = {BULK_GROUP: list(events)}
+    now = time.time()
+    return [WakeUp(group, {"e": part, "t": now}) for group, part in by_group.items()]
+
+
+class Breaker:
+    """Stops asking a Redis that does not answer, so that no writer waits for it twice in a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._closed_until = 0.0
+
+    @property
+    def allows(self) -> bool:
+        return self._clock() >= self._closed_until
+
+    def failed(self, wake_ups: int, problem: Exception) -> None:
+        metrics.publish_failures.inc(wake_ups)
+        if self.allows:
+            logger.warning("Redis does not take wake-ups (%s): events arrive by reconcile", problem)
+        self._closed_until = self._clock() + _PAUSE_AFTER_FAILURE
+
+
+class SyncWaker:
+    """Wakes from a process without a hub: WSGI, the shell, Celery, a fork. Thread-safe. With a layer that
+    reaches no other process (in-memory) there is nobody to wake."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._breaker = Breaker()
+        self._shards: list[redis.Redis] = []
+        if isinstance(layer, ConfirmedPubSubLayer):
+            self._shards = layer.clients(redis.Redis, retry=Retry(*_RETRY), **_TIMEOUTS)
+
+    def send(self, wake_ups: Iterable[WakeUp]) -> None:
+        wake_ups = list(wake_ups)
+        if not self._shards:
+            return
+        if not self._breaker.allows:
+            metrics.publish_failures.inc(len(wake_ups))
+            return
+        try:
+            for shard, parts in self._layer.addressed(wake_ups).items():
+                pipeline = self._shards[shard].pipeline(transaction=False)
+                for channel, message in parts:
+                    pipeline.publish(channel, message)
+                pipeline.execute()
+        except (redis.RedisError, OSError) as problem:
+            if not isinstance(problem.__cause__, FileNotFoundError):
+                self._breaker.failed(len(wake_ups), problem)
+            # else: the embedded Valkey's socket file is not there, so nobody serves, and nobody is to be woken
+
+
+@functools.cache
+def _sync_waker() -> SyncWaker:
+    return SyncWaker(get_channel_layer())
+
+
+class LoopWaker:
+    """Wakes from a hub's event loop: what gathers while one pipeline is on its way leaves in the next."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._breaker = Breaker()
+        self._waiting: list[WakeUp] = []
+        self._task: asyncio.Task[None] | None = None
+        self._shards: list[redis.asyncio.Redis] = []
+        if isinstance(layer, ConfirmedPubSubLayer):
+            retry = AsyncRetry(*_RETRY)
+            self._shards = layer.clients(redis.asyncio.Redis, retry=retry, **_TIMEOUTS)
+
+    def send(self, wake_ups: Iterable[WakeUp]) -> None:
+        self._waiting += wake_ups
+        if self._waiting and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._send_waiting())
+
+    async def _send_waiting(self) -> None:
+        try:
+            while self._waiting:
+                wake_ups, self._waiting = self._waiting, []
+                if not self._breaker.allows:
+                    metrics.publish_failures.inc(len(wake_ups))
+                    continue
+                try:
+                    async with asyncio.timeout(4 * TIMEOUT):
+                        await self._publish(wake_ups)
+                except (redis.RedisError, OSError, TimeoutError) as problem:
+                    self._breaker.failed(len(wake_ups), problem)
+        finally:
+            self._task = None
+
+    async def _publish(self, wake_ups: Sequence[WakeUp]) -> None:
+        if not self._shards:
+            for group, message in wake_ups:
+                await self._layer.group_send(group, message)
+            return
+        for shard, parts in self._layer.addressed(wake_ups).items():
+            pipeline = self._shards[shard].pipeline(transaction=False)
+            for channel, message in parts:
+                pipeline.publish(channel, message)
+            await pipeline.execute()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for shard in self._shards:
+            await shard.aclose()

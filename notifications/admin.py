@@ -1,0 +1,21 @@
+from django.contrib import admin
+from django.http import HttpRequest
+
+from notifications.models import Notification
+
+
+@admin.register(Notification)
+class NotificationAdmin(admin.ModelAdmin):
+    """Saving here rings the recipient's bell. Deleting is off: no frame tells the apps of it."""
+
+    list_display = ("title", "recipient", "notification_type", "status", "created_at")
+    list_filter = ("status", "notification_type")
+    list_select_related = ("recipient",)
+    search_fields = ("title", "recipient__username")
+    autocomplete_fields = ("recipient",)
+    readonly_fields = ("created_at", "read_at")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Notification | None = None) -> bool:
+        return False

@@ -1,0 +1,31 @@
+"""Notifications over REST: the same items, and the same rules of who sees what, as on the socket."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from holodrive.realtime import log
+from holodrive.realtime.rest import page, read_body
+from notifications import events, services
+
+
+class Notifications(APIView):
+    def get(self, request: Request) -> Response:
+        stream = events.stream_of(request.user.pk)
+        head = log.heads([stream]).get(stream, 0)  # before the rows: a resume from it misses nothing
+        return page(request, services.notifications_of(request.user), events.body, head)
+
+
+class NotificationRead(APIView):
+    def post(self, request: Request, notification_id: int) -> Response:
+        services.mark_read(user=request.user, notification_id=notification_id)
+        return Response({"unread_count": services.unread_count(request.user)})
+
+
+class NotificationsRead(APIView):
+    """`up_to_id` in the body, optional: mark what is on the screen, not what has come since."""
+
+    def post(self, request: Request) -> Response:
+        command = read_body(request, events.MarkAllAsRead)
+        services.mark_all_read(user=request.user, up_to_id=command.up_to_id)
+        return Response({"unread_count": services.unread_count(request.user)})

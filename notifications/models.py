@@ -1,0 +1,97 @@
+"""What the bell rings for. Saving one publishes it; many at once go through `Notification.objects.notify`."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from holodrive.realtime import log
+from holodrive.realtime.published import PublishedModel, PublishedQuerySet
+from notifications import events
+
+# Recipients stored by one transaction. 10,000 at once gave the chat beside it a p99 of 206 ms, 500 gave 18 ms.
+CHUNK = 500
+
+
+class NotificationQuerySet(PublishedQuerySet["Notification"]):
+    use_instead = "Notification.objects.notify(users, ...) or notifications.services"
+
+    def notify(self, users: Iterable[Any], **content: Any) -> int:
+        """Store and publish one notification for each of these users (objects or ids), and return how many.
+
+        `content` is the fields of Notification. Every 500 recipients commit by themselves, so that nobody waits
+        for all of them, unless the caller has a transaction open: then all is his. When a chunk fails
+        (IntegrityError: no such user), those before it stay.
+        """
+        recipients = sorted({user if isinstance(user, int) else user.pk for user in users})
+        for start in range(0, len(recipients), CHUNK):
+            self._notify_chunk(recipients[start : start + CHUNK], content)
+        return len(recipients)
+
+    @log.retrying
+    def _notify_chunk(self, recipients: list[int], content: dict[str, Any]) -> None:
+        with log.writing(*map(events.stream_of, recipients)):
+            rows = Notification._base_manager.bulk_create(
+                Notification(recipient_id=recipient, **content) for recipient in recipients
+            )
+            unread = unread_counts(recipients)
+            for row in rows:
+                added = events.NotificationAdded(
+                    notification=events.body(row), unread_count=unread.get(row.recipient_id, 0)
+                )
+                log.append(events.stream_of(row.recipient_id), added)
+
+
+class Notification(PublishedModel):
+    class Status(models.TextChoices):
+        UNREAD = "unread", "Unread"
+        READ = "read", "Read"
+
+    recipient = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notifications"
+    )
+    title = models.CharField(max_length=200)
+    message = models.TextField(blank=True)
+    notification_type = models.CharField(max_length=50, default="general")
+    related_object_type = models.CharField(max_length=50, blank=True)
+    related_object_id = models.BigIntegerField(null=True, blank=True)
+    data = models.JSONField(default=dict, blank=True)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.UNREAD)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    read_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = NotificationQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        recipient_id: int
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["recipient", "id"], name="notification_recipient_id"),
+            models.Index(
+                fields=["recipient"],
+                condition=models.Q(status="unread"),
+                name="notification_unread",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def streams(self) -> Iterator[str]:
+        yield events.stream_of(self.recipient_id)
+
+
+def unread_counts(recipients: Iterable[int]) -> dict[int, int]:
+    """Unread notifications by recipient; who has none is left out."""
+    rows = (
+        Notification._base_manager.filter(
+            recipient__in=recipients, status=Notification.Status.UNREAD
+        )
+        .order_by()
+        .values("recipient")
+        .annotate(count=models.Count("pk"))
+    )
+    return dict(rows.values_list("recipient", "count"))

@@ -1,0 +1,89 @@
+"""What can be done with notifications. Each call is one transaction, and publishes what it changed."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
+from django.utils import timezone
+
+from holodrive.realtime import log
+from holodrive.realtime.models import Stream
+from holodrive.realtime.wire import NotFound
+from notifications import events
+from notifications.models import Notification, unread_counts
+
+_UNREAD, _READ = Notification.Status.UNREAD, Notification.Status.READ
+
+
+notify = Notification.objects.notify  # the same by the name that other apps call
+
+
+def notifications_of(user: Any) -> QuerySet[Notification]:
+    return Notification.objects.filter(recipient=user)
+
+
+def unread_count(user: Any) -> int:
+    return unread_counts([user.pk]).get(user.pk, 0)
+
+
+def welcome(user: Any) -> events.ConnectionEstablished:
+    """The first frame of this user's notification socket: head and counter of one moment, so from one query.
+    Raises NotFound when the user was deleted meanwhile."""
+    name = events.stream_of(user.pk)
+    unread = (
+        Notification.objects.filter(recipient=OuterRef("pk"), status=_UNREAD)
+        .order_by()
+        .values("recipient")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    row = (
+        get_user_model()
+        ._default_manager.filter(pk=user.pk)
+        .values_list(
+            Subquery(Stream.objects.filter(name=name).values("head")), Subquery(unread), named=False
+        )
+        .first()
+    )
+    if row is None:
+        raise NotFound("There is no such user.")
+    head, count = row
+    return events.ConnectionEstablished(
+        user_id=str(user.pk), last_seq=head or 0, unread_count=count or 0
+    )
+
+
+@log.retrying
+def mark_read(*, user: Any, notification_id: int) -> events.AlreadyRead | None:
+    """Mark one of this user's notifications read; the event tells every socket of the user. When it was read
+    already nothing changes, and the frame that says so is returned. Raises NotFound."""
+    with log.writing(events.stream_of(user.pk)):
+        row = Notification.objects.filter(recipient=user, pk=notification_id).first()
+        if row is None:
+            raise NotFound("There is no such notification.")
+        if row.status == _READ:
+            return events.AlreadyRead(
+                notification_id=notification_id, unread_count=unread_count(user)
+            )
+        row.status = _READ
+        row.save(update_fields=["status", "read_at"])
+    return None
+
+
+@log.retrying
+def mark_all_read(*, user: Any, up_to_id: int | None = None) -> events.AlreadyRead | None:
+    """Mark all of this user's notifications up to `up_to_id` (without it: all there are) read, as one event.
+    When none was unread, nothing changes, and the frame that says so is returned."""
+    stream = events.stream_of(user.pk)
+    with log.writing(stream):
+        rows = Notification._base_manager.filter(recipient=user)
+        if up_to_id is None:
+            up_to_id = rows.aggregate(newest=Max("pk"))["newest"] or 0
+        changed = rows.filter(pk__lte=up_to_id, status=_UNREAD).update(
+            status=_READ, read_at=timezone.now()
+        )
+        count = unread_count(user)
+        if not changed:
+            return events.AlreadyRead(up_to_id=up_to_id, unread_count=count)
+        log.append(stream, events.NotificationsRead(up_to_id=up_to_id, unread_count=count))
+    return None

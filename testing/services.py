@@ -1,0 +1,136 @@
+"""A pytest plugin: starts the tests' own Valkey and database before Django reads its settings.
+
+TEST_DATABASE chooses sqlite (default) or postgresql. Everything listens on 127.0.0.1 on free ports, and is
+stopped by process id when the run ends.
+"""
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+
+from holodrive.realtime import embedded
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Valkey:
+    """A Valkey on a port of its own, which a test may kill, freeze and start again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.process = subprocess.Popen(
+            [embedded.program(), *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with redis.Redis(port=self.port, socket_timeout=1) as client:
+                    client.ping()
+                return
+            except redis.RedisError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.thaw()
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+
+
+class PostgreSQL:
+    """A throw-away cluster. initdb refuses root, so as root it runs as the user postgres."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.home = Path(tempfile.mkdtemp(prefix="holodrive-postgresql-"))
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        is_root = os.getuid() == 0
+        self._as_user = ["runuser", "-u", "postgres", "--"] if is_root else []
+        if is_root:
+            shutil.chown(self.home, "postgres")
+        self._run(program("initdb"), "-D", self.home / "data", "-A", "trust", "-U", "postgres", "-E", "UTF8")
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.home} -c fsync=off -c max_connections=300"
+        self._run(program("pg_ctl"), "-D", self.home / "data", "-l", self.home / "log", "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run(program("pg_ctl"), "-D", self.home / "data", "-m", "immediate", "-w", "stop")
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _run(self, *command: object) -> None:
+        subprocess.run(
+            [*self._as_user, *map(str, command)],
+            check=True,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def program(name: str) -> str:
+    """A PostgreSQL program: Debian keeps the server's out of PATH. Raises FileNotFoundError."""
+    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    found = str(places[0]) if places else shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} (Debian: postgresql)")
+    return found
+
+
+def _prepare() -> None:
+    valkey = Valkey()
+    atexit.register(valkey.kill)
+    if os.environ.get("TEST_DATABASE") == "postgresql":
+        postgresql = PostgreSQL()
+        atexit.register(postgresql.stop)
+        database = postgresql.url
+    else:
+        home = Path(tempfile.mkdtemp(prefix="holodrive-tests-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        os.environ["TEST_DATABASE_FILE"] = str(home / "test.sqlite3")
+        database = f"sqlite:///{home / 'unused.sqlite3'}"
+    os.environ |= {
+        "SECRET_KEY": "for-tests-only-0123456789abcdef0123456789abcdef",
+        "DEBUG": "off",
+        "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver,example.com",
+        "WEBSOCKET_ALLOWED_ORIGINS": "https://holodrive.example",
+        "DATABASE_URL": database,
+        "REDIS_URL": valkey.url,
+        "LOG_LEVEL": "INFO",
+    }
+    sys.path.insert(0, str(ROOT))
+
+
+if "pytest" in sys.modules:
+    _prepare()
