@@ -1,6 +1,6 @@
 """Fixtures that every test may use; each makes what it needs and nothing else."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +8,52 @@ import pytest_asyncio
 from django.contrib.auth import get_user_model
 
 from testing.client import Socket
+from testing.server import ServerProcess
+from testing.services import Valkey
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The databases are throw-away ones (testing/services.py): dropping them here would only wait
+    for threads.
+    """
+    return True
+
+
+@pytest.fixture(scope="session")
+def shared_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
+    with django_db_blocker.unblock():
+        process = ServerProcess()
+    yield process
+    process.discard()
+
+
+@pytest.fixture
+def server(shared_server: ServerProcess, transactional_db: None) -> ServerProcess:
+    """A running `manage.py serve`, shared by the tests that neither stop it nor harm its Redis."""
+    return shared_server
+
+
+@pytest.fixture
+def start_server(transactional_db: None) -> Iterator[Callable[..., ServerProcess]]:
+    """Factory of server processes of a test's own: `start_server("uvicorn", REDIS_URL=...)`."""
+    processes: list[ServerProcess] = []
+
+    def start(kind: str = "serve", **settings: str) -> ServerProcess:
+        processes.append(ServerProcess(kind, **settings))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.discard()
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A Valkey that the test may kill and freeze."""
+    own = Valkey()
+    yield own
+    own.kill()
 
 
 @pytest.fixture
@@ -24,7 +70,9 @@ def make_user(transactional_db: None) -> Callable[..., Any]:
         if role == "admin":
             fields = {"is_staff": True, "is_superuser": True, **fields}
         user = get_user_model()(role=role, **fields)
-        user.set_unusable_password() if "password" not in fields else user.set_password(fields["password"])
+        user.set_unusable_password() if "password" not in fields else user.set_password(
+            fields["password"]
+        )
         user.save()
         return user
 
@@ -34,7 +82,7 @@ def make_user(transactional_db: None) -> Callable[..., Any]:
 def token_for(user: Any) -> str:
     from holodrive.realtime.tokens import ObtainSerializer
 
-    return str(ObtainSerializer.get_token(user).access_token)
+    return str(ObtainSerializer.get_token(user).access_token)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -45,8 +93,9 @@ def token() -> Callable[[Any], str]:
 
 @pytest_asyncio.fixture
 async def connect(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
-    """Opens sockets through the ASGI application: `await connect(path, user)`, or with headers of one's own.
-    All are closed at the end, and the loop's hub with them."""
+    """Opens sockets through the ASGI application: `await connect(path, user)`, or with headers of
+    one's own. All are closed at the end, and the loop's hub with them.
+    """
     from asgiref.sync import sync_to_async
 
     from holodrive.realtime import hub

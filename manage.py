@@ -12,7 +12,7 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     try:
-        settings.configured or settings.INSTALLED_APPS  # read the environment now: one line if it is wrong
+        _ = settings.INSTALLED_APPS  # reads the environment now: one line if it is wrong
     except ImproperlyConfigured as wrong:
         sys.exit(f"error: {wrong}")
     execute_from_command_line(sys.argv)

@@ -1,6 +1,4 @@
 from django.contrib import admin
-from django.db.models import Model
-from django.forms import ModelForm
 from django.http import HttpRequest
 
 from chat.models import Conversation, Message, Participant

@@ -14,13 +14,15 @@ from holodrive.realtime.rest import page, read_body
 
 
 class Messages(APIView):
-    """GET: a page of the history. POST: 201 when stored, 200 for the same client_message_id again."""
+    """GET: a page of the history. POST: 201 when stored, 200 if it was already."""
 
     def get(self, request: Request, conversation_id: str) -> Response:
         id = services.conversation_id(conversation_id)
         conversation = services.conversation_for(request.user, id)
         stream = events.stream_of(id)
-        head = log.heads([stream]).get(stream, 0)  # before the rows: a resume from it misses nothing
+        head = log.heads([stream]).get(
+            stream, 0
+        )  # before the rows: a resume from it misses nothing
         return page(request, services.messages_of(conversation), events.chat_message, head)
 
     def post(self, request: Request, conversation_id: str) -> Response:

@@ -53,7 +53,7 @@ class MessageEdited(Event, kw_only=True, tag="message_edited"):
 
 
 class MessageAck(Frame, kw_only=True, tag="message_ack"):
-    """To the sender alone, after the commit. `duplicate`: this client_message_id was stored before."""
+    """To the sender alone, after the commit. `duplicate`: the id was stored before."""
 
     client_message_id: str | None
     message_id: int
@@ -84,14 +84,14 @@ def chat_message(row: "Message") -> ChatMessage:
 
 
 def name_of(user: Any) -> str:
-    return user.get_full_name() or user.get_username()
+    return str(user.get_full_name() or user.get_username())
 
 
 # From clients
 
 
 class SendMessage(Command, kw_only=True, tag="chat_message"):
-    """1 to 4,000 code points, not blank, stored as sent. The same client_message_id is stored once."""
+    """1 to 4,000 code points, not blank, stored as sent; each client_message_id once."""
 
     message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
     client_message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None

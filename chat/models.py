@@ -16,7 +16,9 @@ SUPPORT_PERMISSION = "chat.view_conversation"
 
 
 def is_support(user: Any) -> bool:
-    """Support is staff that may view conversations; superusers may. Asks the database, so not on the event loop."""
+    """Support is staff that may view conversations; superusers may. Asks the database, so not on
+    the event loop.
+    """
     return bool(user.is_active and user.is_staff and user.has_perm(SUPPORT_PERMISSION))
 
 
@@ -50,13 +52,19 @@ class Conversation(models.Model):
     subject = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
     assignee = models.ForeignKey(
-        _USER, on_delete=models.SET_NULL, null=True, blank=True, related_name="assigned_conversations"
+        _USER,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="assigned_conversations",
     )
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
     snoozed_until = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(null=True, blank=True)
     last_message_at = models.DateTimeField(null=True, blank=True, editable=False)
-    closes_at = models.DateTimeField(null=True, blank=True, help_text="Trips: read-only from then on.")
+    closes_at = models.DateTimeField(
+        null=True, blank=True, help_text="Trips: read-only from then on."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = ConversationQuerySet.as_manager()

@@ -1,15 +1,15 @@
-"""What can be done in conversations. Each call is one transaction, and publishes what it changed."""
+"""What can be done in conversations: each call one transaction that publishes its changes."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from chat import events
-from chat.models import SUPPORT_PERMISSION, Conversation, Message, Participant, is_support
+from chat.models import SUPPORT_PERMISSION, Conversation, Message, Participant
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
 from holodrive.realtime.wire import MAX_INTEGER, ConversationClosed, IdempotencyConflict, NotFound
@@ -51,8 +51,9 @@ def messages_of(conversation: Conversation) -> Any:
 
 
 def welcome(user: Any, id: int) -> events.ConnectionEstablished:
-    """The first frame of a chat socket: the right to be there, the head and the read cursor of one moment,
-    so from one query. Raises NotFound."""
+    """The first frame of a chat socket: the right to be there, the head and the read cursor of one
+    moment, so from one query. Raises NotFound.
+    """
     head = Stream.objects.filter(name=events.stream_of(id)).values("head")
     last_read = Participant.objects.filter(conversation=OuterRef("pk"), user=user)
     row = (
@@ -75,8 +76,10 @@ def welcome(user: Any, id: int) -> events.ConnectionEstablished:
 def send_message(
     *, user: Any, conversation_id: int, text: str, client_message_id: str | None = None
 ) -> SentMessage:
-    """Store a message once and publish it. The same client_message_id of the same sender again returns the
-    stored one; with another text it raises IdempotencyConflict. Raises NotFound, ConversationClosed."""
+    """Store a message once and publish it. The same client_message_id of the same sender again
+    returns the stored one; with another text it raises IdempotencyConflict. Raises NotFound,
+    ConversationClosed.
+    """
     with log.writing(events.stream_of(conversation_id)):
         # The stream is locked: what is read from here on cannot change before the commit.
         conversation = conversation_for(user, conversation_id)
@@ -103,7 +106,9 @@ def send_message(
 
 
 def follow_up(message: Message) -> None:
-    """What a new message brings about, in its transaction: the conversation moves, and its members are notified."""
+    """What a new message brings about, in its transaction: the conversation moves, and its members
+    are notified.
+    """
     conversation = message.conversation
     _touch(conversation, message)
     if message.is_from_support:
@@ -131,8 +136,9 @@ def _touch(conversation: Conversation, message: Message) -> None:
 
 
 def recipients(message: Message) -> set[int]:
-    """Participating riders and drivers; in support conversations also the assignee, or while nobody is
-    assigned all active support staff. Never the sender, nor who has muted the conversation."""
+    """Participating riders and drivers; in support conversations also the assignee, or while nobody
+    is assigned all active support staff. Never the sender, nor who has muted the conversation.
+    """
     conversation = message.conversation
     members = Participant.objects.filter(
         conversation=conversation, role__in=(_Role.RIDER, _Role.DRIVER)
@@ -140,14 +146,16 @@ def recipients(message: Message) -> set[int]:
     found = set(members.values_list("user_id", flat=True))
     if conversation.kind == Conversation.Kind.SUPPORT:
         assignee = (
-            Conversation.objects.filter(pk=conversation.pk).values_list("assignee_id", flat=True).get()
+            Conversation.objects.filter(pk=conversation.pk)
+            .values_list("assignee_id", flat=True)
+            .get()
         )
         found |= {assignee} if assignee else set(_support_staff())
     return found - {message.sender_id}
 
 
 def _support_staff() -> Any:
-    staff = get_user_model()._default_manager.with_perm(  # type: ignore[attr-defined]
+    staff = get_user_model()._default_manager.with_perm(
         SUPPORT_PERMISSION, backend="django.contrib.auth.backends.ModelBackend"
     )
     return staff.filter(is_staff=True, is_active=True).values_list("pk", flat=True)

@@ -1,4 +1,6 @@
-"""Turns a saved Message into its event and the notifications it causes, inside the transaction that saves it."""
+"""Turns a saved Message into its event and the notifications it causes, inside the transaction that
+saves it.
+"""
 
 from typing import Any
 
@@ -14,7 +16,9 @@ from holodrive.realtime.wire import timestamp
 
 @receiver(pre_save, sender=Message)
 def complete(instance: Message, **kwargs: Any) -> None:
-    """The stream is locked here, so its next number is this message's, and the stored text is what clients know."""
+    """The stream is locked here, so its next number is this message's, and the stored text is what
+    clients know.
+    """
     if instance._state.adding:
         instance.seq = log.next_seq(events.stream_of(instance.conversation_id))
         instance.is_from_support = is_support(instance.sender)

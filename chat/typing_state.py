@@ -1,4 +1,6 @@
-"""Whether one socket's user is typing, and who is told: the server ends what a client forgets to end."""
+"""Whether one socket's user is typing, and who is told: the server ends what a client forgets to
+end.
+"""
 
 import asyncio
 from collections.abc import Callable

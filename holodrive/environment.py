@@ -1,4 +1,6 @@
-"""Reads settings from the environment (and `.env`); a wrong value is one clear sentence, never a traceback."""
+"""Reads settings from the environment (and `.env`); a wrong value is one clear sentence, never a
+traceback.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,22 @@ class Environment:
 
     def flag(self, name: str, *, default: bool) -> bool:
         value = self.text(name, "on" if default else "off").lower()
-        if value not in ("1", "on", "true", "yes", "y", "ok", "t", "0", "off", "false", "no", "n", "f", ""):
+        if value not in (
+            "1",
+            "on",
+            "true",
+            "yes",
+            "y",
+            "ok",
+            "t",
+            "0",
+            "off",
+            "false",
+            "no",
+            "n",
+            "f",
+            "",
+        ):
             raise ImproperlyConfigured(f"{name}={value!r}: on or off is wanted")
         return value in ("1", "on", "true", "yes", "y", "ok", "t")
 

@@ -108,7 +108,8 @@ else:
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Without REDIS_URL: the project's own Valkey, on a socket file that every process of this folder computes alike.
+# Without REDIS_URL: the project's own Valkey, on a socket file that every process of this folder
+# computes alike.
 REDIS_URL = env.redis("REDIS_URL", embedded.url(BASE_DIR))
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": {

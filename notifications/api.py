@@ -1,4 +1,4 @@
-"""Notifications over REST: the same items, and the same rules of who sees what, as on the socket."""
+"""Notifications over REST: the same items and rules of who sees what as on the socket."""
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,8 +11,11 @@ from notifications import events, services
 
 class Notifications(APIView):
     def get(self, request: Request) -> Response:
+        assert request.user.pk is not None
         stream = events.stream_of(request.user.pk)
-        head = log.heads([stream]).get(stream, 0)  # before the rows: a resume from it misses nothing
+        head = log.heads([stream]).get(
+            stream, 0
+        )  # before the rows: a resume from it misses nothing
         return page(request, services.notifications_of(request.user), events.body, head)
 
 

@@ -25,9 +25,7 @@ class NotificationConsumer(RealtimeConsumer):
             self.send(known)
 
     async def mark_all_as_read(self, command: events.MarkAllAsRead) -> None:
-        known = await in_database(
-            services.mark_all_read, user=self.user, up_to_id=command.up_to_id
-        )
+        known = await in_database(services.mark_all_read, user=self.user, up_to_id=command.up_to_id)
         if known:
             self.send(known)
 

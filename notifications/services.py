@@ -1,4 +1,4 @@
-"""What can be done with notifications. Each call is one transaction, and publishes what it changed."""
+"""What can be done with notifications: each call one transaction that publishes its changes."""
 
 from typing import Any
 
@@ -27,8 +27,9 @@ def unread_count(user: Any) -> int:
 
 
 def welcome(user: Any) -> events.ConnectionEstablished:
-    """The first frame of this user's notification socket: head and counter of one moment, so from one query.
-    Raises NotFound when the user was deleted meanwhile."""
+    """The first frame of this user's notification socket: head and counter of one moment, so from
+    one query. Raises NotFound when the user was deleted meanwhile.
+    """
     name = events.stream_of(user.pk)
     unread = (
         Notification.objects.filter(recipient=OuterRef("pk"), status=_UNREAD)
@@ -55,8 +56,9 @@ def welcome(user: Any) -> events.ConnectionEstablished:
 
 @log.retrying
 def mark_read(*, user: Any, notification_id: int) -> events.AlreadyRead | None:
-    """Mark one of this user's notifications read; the event tells every socket of the user. When it was read
-    already nothing changes, and the frame that says so is returned. Raises NotFound."""
+    """Mark one of this user's notifications read; the event tells every socket of the user. When it
+    was read already nothing changes, and the frame that says so is returned. Raises NotFound.
+    """
     with log.writing(events.stream_of(user.pk)):
         row = Notification.objects.filter(recipient=user, pk=notification_id).first()
         if row is None:
@@ -72,8 +74,9 @@ def mark_read(*, user: Any, notification_id: int) -> events.AlreadyRead | None:
 
 @log.retrying
 def mark_all_read(*, user: Any, up_to_id: int | None = None) -> events.AlreadyRead | None:
-    """Mark all of this user's notifications up to `up_to_id` (without it: all there are) read, as one event.
-    When none was unread, nothing changes, and the frame that says so is returned."""
+    """Mark all of this user's notifications up to `up_to_id` (without it: all there are) read, as
+    one event. When none was unread, nothing changes, and the frame that says so is returned.
+    """
     stream = events.stream_of(user.pk)
     with log.writing(stream):
         rows = Notification._base_manager.filter(recipient=user)

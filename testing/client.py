@@ -1,4 +1,6 @@
-"""Clients for tests: one socket inside this process (through `holodrive.asgi.application`), as an app would use it."""
+"""Clients for tests: one socket inside this process (through `holodrive.asgi.application`), as an
+app would use it.
+"""
 
 import asyncio
 import json
@@ -35,9 +37,7 @@ class Socket:
         from holodrive.asgi import application
 
         self.to_app.put_nowait({"type": "websocket.connect"})
-        self._task = asyncio.create_task(
-            application(self.scope, self.to_app.get, self._from_app)  # type: ignore[arg-type]
-        )
+        self._task = asyncio.create_task(application(self.scope, self.to_app.get, self._from_app))
         answer = await self._next()
         if answer["type"] == "websocket.accept":
             self.accepted = answer

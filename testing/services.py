@@ -1,7 +1,7 @@
 """A pytest plugin: starts the tests' own Valkey and database before Django reads its settings.
 
-TEST_DATABASE chooses sqlite (default) or postgresql. Everything listens on 127.0.0.1 on free ports, and is
-stopped by process id when the run ends.
+TEST_DATABASE chooses sqlite (default) or postgresql. Everything listens on 127.0.0.1 on free ports,
+and is stopped by process id when the run ends.
 """
 
 import atexit
@@ -38,9 +38,21 @@ class Valkey:
         self.start()
 
     def start(self) -> None:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
         self.process = subprocess.Popen(
-            [embedded.program(), *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+            [embedded.program(), *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 10
         while True:
@@ -80,9 +92,35 @@ class PostgreSQL:
         self._as_user = ["runuser", "-u", "postgres", "--"] if is_root else []
         if is_root:
             shutil.chown(self.home, "postgres")
-        self._run(program("initdb"), "-D", self.home / "data", "-A", "trust", "-U", "postgres", "-E", "UTF8")
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.home} -c fsync=off -c max_connections=300"
-        self._run(program("pg_ctl"), "-D", self.home / "data", "-l", self.home / "log", "-w", "-o", options, "start")
+        self._run(
+            program("initdb"),
+            "-D",
+            self.home / "data",
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+        )
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.home,
+            "fsync": "off",
+            "max_connections": 300,
+        }
+        options = f"-p {self.port} " + " ".join(f"-c {k}={v}" for k, v in settings.items())
+        self._run(
+            program("pg_ctl"),
+            "-D",
+            self.home / "data",
+            "-l",
+            self.home / "log",
+            "-w",
+            "-o",
+            options,
+            "start",
+        )
 
     def stop(self) -> None:
         self._run(program("pg_ctl"), "-D", self.home / "data", "-m", "immediate", "-w", "stop")

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
@@ -10,5 +10,11 @@ from holodrive.accounts.models import User
 class UserAdmin(StockUserAdmin):
     list_display = ("username", "first_name", "last_name", "role", "is_staff", "is_active")
     list_filter = ("role", "is_staff", "is_active")
-    fieldsets: Any = (*(StockUserAdmin.fieldsets or ()), ("HoloDrive", {"fields": ("role",)}))
-    add_fieldsets: Any = (*StockUserAdmin.add_fieldsets, ("HoloDrive", {"fields": ("role",)}))
+    fieldsets: ClassVar[Any] = (
+        *(StockUserAdmin.fieldsets or ()),
+        ("HoloDrive", {"fields": ("role",)}),
+    )
+    add_fieldsets: Any = (
+        *StockUserAdmin.add_fieldsets,
+        ("HoloDrive", {"fields": ("role",)}),
+    )

@@ -14,7 +14,9 @@ refresh = TokenRefreshView.as_view()
 
 
 class Logout(APIView):
-    """Whoever holds the refresh token may end its login, even when the access token has expired meanwhile."""
+    """Whoever holds the refresh token may end its login, even when the access token has expired
+    meanwhile.
+    """
 
     authentication_classes = ()
     permission_classes = (AllowAny,)

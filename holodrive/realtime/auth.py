@@ -1,4 +1,6 @@
-"""Who is it? Turns a socket's credential, or its session cookie, into an active user. Runs in a database thread."""
+"""Who is it? Turns a socket's credential, or its session cookie, into an active user. Runs in a
+database thread.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,8 +42,9 @@ def session_key(scope: Scope) -> str | None:
 
 
 def identify(credential: Credential | None, session: str | None) -> Identity:
-    """The user behind the token, or without one behind the session. A credential that is there but wrong refuses:
-    it never falls through to the next. Raises Unauthenticated or TokenExpired."""
+    """The user behind the token, or without one behind the session. A credential that is there but
+    wrong refuses: it never falls through to the next. Raises Unauthenticated or TokenExpired.
+    """
     if credential is not None:
         return _by_token(credential)
     if session is not None:
@@ -63,8 +66,10 @@ def _by_token(credential: Credential) -> Identity:
 
 
 def _user_of_session(key: str) -> Any:
-    """Django's own rules for a session, but without its writes: a socket cannot send a new cookie, so renewing
-    the session here (as `get_user` does under a rotated SECRET_KEY) would log the browser out."""
+    """Django's own rules for a session, but without its writes: a socket cannot send a new cookie,
+    so renewing the session here (as `get_user` does under a rotated SECRET_KEY) would log the
+    browser out.
+    """
     session = import_module(settings.SESSION_ENGINE).SessionStore(key)
     backend_path = session.get(BACKEND_SESSION_KEY)
     if backend_path not in settings.AUTHENTICATION_BACKENDS:

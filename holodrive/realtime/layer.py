@@ -1,7 +1,8 @@
 """The Redis channel layer: pub/sub, with its SUBSCRIBE acknowledgements brought out.
 
-The stock layer says neither when a join is live nor that a connection was lost. Here every acknowledgement,
-the first as well as those after a reconnect, reaches `on_confirmed`: the moment to read that group's log.
+The stock layer says neither when a join is live nor that a connection was lost. Here every
+acknowledgement, the first as well as those after a reconnect, reaches `on_confirmed`: the moment to
+read that group's log.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ from channels_redis.pubsub import (
     RedisSingleShardConnection,
 )
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
-
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -62,9 +62,12 @@ class _LoopLayer(RedisPubSubLoopLayer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Fail fast: redis-py's own back-off of up to 10 s would hold every later join behind one lock.
+        # Fail fast: redis-py's own back-off of up to 10 s would hold every later join behind one
+        # lock.
         retry = Retry(NoBackoff(), 0)
-        self._shards = [_Shard({"retry": retry, **shard.host}, self) for shard in self._shards]
+        self._shards: list[_Shard] = [
+            _Shard({"retry": retry, **host}, self) for host in decode_hosts(kwargs["hosts"])
+        ]
         self._group_prefix = self._get_group_channel_name("")
         self.on_confirmed: Callable[[str], None] = lambda group: None
 
@@ -72,7 +75,9 @@ class _LoopLayer(RedisPubSubLoopLayer):
         try:
             await super()._subscribe_to_channel(channel)
         except BaseException:
-            self.channels.pop(channel, None)  # or every try during an outage would leave a queue behind
+            self.channels.pop(
+                channel, None
+            )  # or every try during an outage would leave a queue behind
             raise
 
     def confirmed(self, channel: str) -> None:
@@ -81,7 +86,9 @@ class _LoopLayer(RedisPubSubLoopLayer):
 
 
 class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
-    """`channels_redis.pubsub`, plus `loop_layer().on_confirmed(group)` and what a publisher of its own needs."""
+    """`channels_redis.pubsub`, plus `loop_layer().on_confirmed(group)` and what a publisher of its
+    own needs.
+    """
 
     def __init__(self, *args: Any, hosts: list[Any], prefix: str = "asgi", **kwargs: Any) -> None:
         super().__init__(*args, hosts=hosts, prefix=prefix, **kwargs)
@@ -101,7 +108,9 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
     def addressed(
         self, wake_ups: Iterable[tuple[str, dict[str, Any]]]
     ) -> dict[int, list[tuple[str, bytes]]]:
-        """For each shard's index, what to PUBLISH there: (channel, payload), in the layer's own format."""
+        """For each shard's index, what to PUBLISH there: (channel, payload), in the layer's own
+        format.
+        """
         by_shard: dict[int, list[tuple[str, bytes]]] = {}
         for group, message in wake_ups:
             channel = f"{self._prefix}__group__{group}"
@@ -110,7 +119,9 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
         return by_shard
 
     def clients(self, client: type[C], **options: Any) -> list[C]:
-        """One Redis client (sync or asyncio class) for each shard, as configured but with these options."""
+        """One Redis client (sync or asyncio class) for each shard, as configured but with these
+        options.
+        """
         return [
             client.from_url(host["address"], **_rest(host), **options)
             if "address" in host

@@ -1,8 +1,9 @@
-"""The event log: appends in the writer's transaction, reads for resume and repair. Publishes nothing itself.
+"""The event log: appends in the writer's transaction, reads for resume and repair. Publishes
+nothing itself.
 
-    with log.writing("conversation.7"):       # one transaction, the stream locked first
-        row.save()
-        log.append("conversation.7", event)   # gets the next seq
+with log.writing("conversation.7"):       # one transaction, the stream locked first
+    row.save()
+    log.append("conversation.7", event)   # gets the next seq
 """
 
 import functools
@@ -22,7 +23,8 @@ from holodrive.realtime import publish, wire
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.wire import LoggedEvent
 
-# Takes every lock in one statement and one order; the first event of most writes is numbered by it too.
+# Takes every lock in one statement and one order; the first event of most writes is numbered by it
+# too.
 _LOCK = """
     INSERT INTO realtime_stream (name, head) VALUES {values}
     ON CONFLICT (name) DO UPDATE SET head = realtime_stream.head + 1
@@ -74,7 +76,9 @@ class _Write:
         return event.seq
 
     def store(self) -> None:
-        """Insert the events, correct the heads that more or fewer than one event were appended to, announce."""
+        """Insert the events, correct the heads that more or fewer than one event were appended to,
+        announce.
+        """
         corrections: dict[int, list[int]] = {}
         for stream in self.locked.values():
             if stream.appended != 1:
@@ -92,16 +96,20 @@ class _Write:
         transaction.on_commit(announce, robust=True)
 
 
-_thread = threading.local()  # Django's connections belong to a thread, so does the block open on one
+_thread = (
+    threading.local()
+)  # Django's connections belong to a thread, so does the block open on one
 
 
 @contextmanager
 def writing(*names: str) -> Iterator[None]:
-    """One transaction in which these streams are locked, before any row is written, until the commit.
+    """One transaction in which these streams are locked, before any row is written, until the
+    commit.
 
-    Blocks nest: an inner one locks what is still missing (so take `conversation.*` outside of `user.*`:
-    locks are safe from deadlock in the order of the names) and is stored with the outermost. An exception
-    rolls everything back, numbers included. Raises OperationalError on a lock time-out (2 s on PostgreSQL).
+    Blocks nest: an inner one locks what is still missing (so take `conversation.*` outside of
+    `user.*`: locks are safe from deadlock in the order of the names) and is stored with the
+    outermost. An exception rolls everything back, numbers included. Raises OperationalError on a
+    lock time-out (2 s on PostgreSQL).
     """
     outer: _Write | None = getattr(_thread, "write", None)
     if outer is not None:
@@ -120,12 +128,14 @@ def writing(*names: str) -> Iterator[None]:
 
 
 def next_seq(stream: str) -> int:
-    """The seq that the next event appended to this stream will get; the open `writing` block has it locked."""
+    """The seq that the next event appended to this stream will get; the open `writing` block has it
+    locked.
+    """
     return _locked(stream).next_seq(stream)
 
 
 def append(stream: str, event: wire.Event) -> int:
-    """Give the event its seq in a stream that the open `writing` block has locked; return the seq."""
+    """Give the event its seq in a stream that the open `writing` block has locked; return it."""
     return _locked(stream).append(stream, event)
 
 
@@ -137,8 +147,10 @@ def _locked(stream: str) -> _Write:
 
 
 def retrying(service: Callable[P, R]) -> Callable[P, R]:
-    """Run a service again that lost a deadlock or timed out waiting for a lock. For outermost services only:
-    inside somebody's transaction there is nothing to repeat, and the error is theirs."""
+    """Run a service again that lost a deadlock or timed out waiting for a lock. For outermost
+    services only: inside somebody's transaction there is nothing to repeat, and the error is
+    theirs.
+    """
 
     @functools.wraps(service)
     def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -167,7 +179,8 @@ def read(stream: str, after: int, limit: int) -> list[LoggedEvent]:
 
 
 def missed(stream: str, last_seq: int, head: int, limit: int) -> list[LoggedEvent] | None:
-    """The events in (last_seq, head]; None when not all of them can be had (too many, pruned, above the head).
+    """The events in (last_seq, head]; None when not all of them can be had (too many, pruned, above
+    the head).
 
     Read the head first: rows read before it lost 475 of 1,871 changes under READ COMMITTED.
     """
@@ -208,8 +221,9 @@ class Tail(NamedTuple):
 
 
 def tail(after_id: int) -> Tail:
-    """One indexed query for all that was appended behind this id. Ids are not in the order of commits:
-    let calls overlap."""
+    """One indexed query for all that was appended behind this id. Ids are not in the order of
+    commits: let calls overlap.
+    """
     rows = (
         Event.objects.filter(id__gt=after_id)
         .values("stream__name")
@@ -230,6 +244,6 @@ def last_id() -> int:
 
 
 def prune(older_than_days: int) -> int:
-    """Delete events older than that many days; a client that needs them is told `recovered: false`."""
+    """Delete events older than that; a client that needs them is told `recovered: false`."""
     oldest = timezone.now() - timedelta(days=older_than_days)
     return Event.objects.filter(created_at__lt=oldest).delete()[0]

@@ -11,7 +11,9 @@ frames_received = Counter("holodrive_frames_received_total", "Frames from client
 errors_sent = Counter("holodrive_errors_total", "Error frames", ["code"])
 resumes = Counter("holodrive_resumes_total", "Resumes", ["recovered"])
 publish_failures = Counter("holodrive_publish_failures_total", "Wake-ups that Redis did not take")
-repairs = Counter("holodrive_repairs_total", "Events read from the log because no wake-up brought them")
+repairs = Counter(
+    "holodrive_repairs_total", "Events read from the log because no wake-up brought them"
+)
 lag = Histogram(
     "holodrive_publish_to_send_seconds",
     "From the publish after commit to the hand-over to local sockets",

@@ -1,4 +1,6 @@
-"""The tables of the engine: streams and their event log (written by `log.py` only), and ended logins."""
+"""The tables of the engine: streams and their event log (written by `log.py` only), and ended
+logins.
+"""
 
 from typing import ClassVar
 
@@ -18,7 +20,9 @@ class Stream(models.Model):
 class Event(models.Model):
     """One event: transactional outbox, resume window and record of what was sent, in one row."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, db_index=False, related_name="events")
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, db_index=False, related_name="events"
+    )
     seq = models.BigIntegerField()
     text = models.TextField(help_text="The finished frame, as every client gets it.")
     created_at = models.DateTimeField(db_index=True)
@@ -33,7 +37,9 @@ class Event(models.Model):
 
 
 class RevokedSession(models.Model):
-    """A login that was ended: every token with this `sid` is refused until the last of them has expired."""
+    """A login that was ended: every token with this `sid` is refused until the last of them has
+    expired.
+    """
 
     sid = models.CharField(max_length=64, unique=True)
     expires_at = models.DateTimeField(db_index=True)

@@ -1,5 +1,6 @@
-"""What operators ask a process: /healthz, /readyz and /metrics. Answered on the event loop, ahead of Django:
-a probe has no Host that ALLOWED_HOSTS knows, and must not wait for a thread."""
+"""What operators ask a process: /healthz, /readyz and /metrics. Answered on the event loop, ahead
+of Django: a probe has no Host that ALLOWED_HOSTS knows, and must not wait for a thread.
+"""
 
 import asyncio
 import json
@@ -46,8 +47,10 @@ class Operations:
         return 200, "application/json", b'{"status":"ok"}'
 
     async def _readyz(self) -> tuple[int, str, bytes]:
-        """200 when new sockets should come here. Redis away is said, but does not make a process unready:
-        every process would leave the balancer at once, while all of them still deliver by reconcile."""
+        """200 when new sockets should come here. Redis away is said, but does not make a process
+        unready: every process would leave the balancer at once, while all of them still deliver by
+        reconcile.
+        """
         database, broker = await asyncio.gather(_probe(_ask_database()), _probe(_ask_redis()))
         ready = database == "ok" and not self.draining
         report = {

@@ -1,12 +1,12 @@
 """What is on its way to one socket: bounded in bytes, and never awaited by the hub.
 
-A frame is encoded once and shared by all sockets. Where the server can write finished WebSocket frames
-(server.py), it goes straight to the transport; elsewhere a task feeds it to ASGI `send`.
+A frame is encoded once and shared by all sockets. Where the server can write finished WebSocket
+frames (server.py), it goes straight to the transport; elsewhere a task feeds it to ASGI `send`.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -21,7 +21,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class SharedFrame:
-    """One text frame for any number of sockets; its WebSocket bytes are built once, when first needed.
+    """One text frame for any number of sockets; its WebSocket bytes are built once, when first
+    needed.
 
     Server frames are unmasked, so the bytes are the same for every client (RFC 6455, 5.2).
     """
@@ -51,7 +52,9 @@ def text_frame(text: str) -> bytes:
 
 
 class FrameWriter(Protocol):
-    """What the scope extension is: writes finished frames, and knows what the transport still holds."""
+    """What the scope extension is: writes finished frames, and knows what the transport still
+    holds.
+    """
 
     def __call__(self, frame: bytes) -> None: ...
 
@@ -75,8 +78,9 @@ class Outbox:
         self.closed: CloseCode | None = None
 
     def send(self, frame: SharedFrame, *, ephemeral: bool = False) -> None:
-        """Queue a frame. Over half of the limit ephemeral frames are dropped, over all of it the socket closes
-        with 4408: the client resumes, and the log has what it missed."""
+        """Queue a frame. Over half of the limit ephemeral frames are dropped, over all of it the
+        socket closes with 4408: the client resumes, and the log has what it missed.
+        """
         if self.closed is not None:
             return
         if self._limit and (waiting := self.waiting()):
@@ -162,7 +166,7 @@ class QueuedOutbox(Outbox):
             await asyncio.wait([self._task])
 
 
-def outbox(scope: dict[str, Any], send: Send, limit: int) -> Outbox:
+def outbox(scope: Mapping[str, Any], send: Send, limit: int) -> Outbox:
     """The fastest outbox that this server allows."""
     write = scope.get("extensions", {}).get(EXTENSION)
     return DirectOutbox(send, limit, write) if write else QueuedOutbox(send, limit)

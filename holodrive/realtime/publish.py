@@ -1,7 +1,8 @@
 """After a commit: hand the events to this process's hub, then wake the hubs of other processes.
 
-The only place that publishes. It never blocks the writer for longer than `TIMEOUT`, and never fails it:
-the event is in the log, so a wake-up that is lost costs latency (one reconcile) and nothing else.
+The only place that publishes. It never blocks the writer for longer than `TIMEOUT`, and never fails
+it: the event is in the log, so a wake-up that is lost costs latency (one reconcile) and nothing
+else.
 """
 
 import asyncio
@@ -49,7 +50,9 @@ class LocalHub(Protocol):
     def committed(self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp]) -> None: ...
 
 
-_hubs: dict[int, list[LocalHub]] = {}  # by process id: a fork inherits the list, but not the running loop
+_hubs: dict[
+    int, list[LocalHub]
+] = {}  # by process id: a fork inherits the list, but not the running loop
 
 
 def attach(hub: LocalHub) -> None:
@@ -64,7 +67,7 @@ def detach(hub: LocalHub) -> None:
 
 
 def announce(events: Sequence[LoggedEvent]) -> None:
-    """Publish committed events. Call it after the commit (`transaction.on_commit`), never inside."""
+    """Publish committed events: after the commit (`transaction.on_commit`), never inside."""
     wake_ups = _wake_ups(events)
     hubs = [hub for hub in _hubs.get(os.getpid(), ()) if not hub.loop.is_closed()]
     if not hubs:
@@ -85,7 +88,7 @@ def _wake_ups(events: Sequence[LoggedEvent]) -> list[WakeUp]:
 
 
 class Breaker:
-    """Stops asking a Redis that does not answer, so that no writer waits for it twice in a second."""
+    """Stops asking a Redis that does not answer: no writer waits for it twice in a second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -103,8 +106,9 @@ class Breaker:
 
 
 class SyncWaker:
-    """Wakes from a process without a hub: WSGI, the shell, Celery, a fork. Thread-safe. With a layer that
-    reaches no other process (in-memory) there is nobody to wake."""
+    """Wakes from a process without a hub: WSGI, the shell, Celery, a fork. Thread-safe. With a
+    layer that reaches no other process (in-memory) there is nobody to wake.
+    """
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
@@ -129,7 +133,8 @@ class SyncWaker:
         except (redis.RedisError, OSError) as problem:
             if not isinstance(problem.__cause__, FileNotFoundError):
                 self._breaker.failed(len(wake_ups), problem)
-            # else: the embedded Valkey's socket file is not there, so nobody serves, and nobody is to be woken
+            # else: the embedded Valkey's socket file is not there, so nobody serves, and nobody is
+            # to be woken
 
 
 @functools.cache
@@ -138,7 +143,9 @@ def _sync_waker() -> SyncWaker:
 
 
 class LoopWaker:
-    """Wakes from a hub's event loop: what gathers while one pipeline is on its way leaves in the next."""
+    """Wakes from a hub's event loop: what gathers while one pipeline is on its way leaves in the
+    next.
+    """
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer

@@ -3,7 +3,8 @@
 import logging
 import re
 
-# What can carry a token: the documented paths, a query parameter, and anything that looks like a JWT.
+# What can carry a token: the documented paths, a query parameter, and anything that looks like a
+# JWT.
 _SECRETS = re.compile(
     r"(?P<path>/ws/(?:notifications|chat/[^/\s?\"']+)/)[^\s?\"']+"
     r"|(?P<query>[?&](?:token|ticket)=)[^&\s\"']*"

@@ -1,4 +1,6 @@
-"""What the REST views of all apps share: errors in one shape, bodies read by the wire structs, pages by id."""
+"""What the REST views of all apps share: errors in one shape, bodies read by the wire structs,
+pages by id.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -48,7 +50,9 @@ def _sentence(problem: Exception, content: Any) -> str:
 
 
 def read_body(request: Request, struct: type[S]) -> S:
-    """The request's JSON as the wire struct: the same limits as on the socket. Raises InvalidMessage."""
+    """The request's JSON as the wire struct: the same limits as on the socket. Raises
+    InvalidMessage.
+    """
     try:
         content = dict(request.data)
     except (TypeError, ValueError):
@@ -61,8 +65,10 @@ def read_body(request: Request, struct: type[S]) -> S:
 
 
 def page(request: Request, rows: Any, item: Callable[[Any], Any], last_seq: int) -> Response:
-    """`{results, has_more, last_seq}`: ascending by id, between `after_id` and `before_id` (exclusive), at most
-    `limit` (50, at most 100); without a bound the latest. `has_more`: further on in the direction read."""
+    """`{results, has_more, last_seq}`: ascending by id, between `after_id` and `before_id`
+    (exclusive), at most `limit` (50, at most 100); without a bound the latest. `has_more`: further
+    on in the direction read.
+    """
     after, before = _number(request, "after_id"), _number(request, "before_id")
     limit = min(_number(request, "limit") or _LIMIT, _MOST)
     if after is not None:

@@ -1,5 +1,6 @@
-"""Daphne, extended by what ASGI cannot say: finished frames written straight to each transport, clean closes
-for bad UTF-8 and frames that are too big, and logs without tokens."""
+"""Daphne, extended by what ASGI cannot say: finished frames written straight to each transport,
+clean closes for bad UTF-8 and frames that are too big, and logs without tokens.
+"""
 
 import logging
 from typing import Any
@@ -34,8 +35,8 @@ class FrameWriter:
 def write_now(transport: Any, data: bytes) -> None:
     """Write in this very call when nothing is queued in the transport, else queue behind it.
 
-    Twisted would wait for the next turn of its reactor. The private names are of Twisted's FileDescriptor;
-    where they are missing (TLS wraps the transport) this is `transport.write`.
+    Twisted would wait for the next turn of its reactor. The private names are of Twisted's
+    FileDescriptor; where they are missing (TLS wraps the transport) this is `transport.write`.
     """
     try:
         queued = transport._tempDataLen or transport.dataBuffer or transport.disconnecting
@@ -56,7 +57,7 @@ def write_now(transport: Any, data: bytes) -> None:
 def waiting_bytes(transport: Any) -> int:
     """What the operating system has not taken yet; 0 where that cannot be known."""
     try:
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
     except AttributeError:
         return 0
 
@@ -68,7 +69,9 @@ class _Protocol(WebSocketProtocol):
 
 
 class RealtimeServer(Server):
-    """One process's server. `application` finds a `FrameWriter` in each WebSocket scope's extensions."""
+    """One process's server. `application` finds a `FrameWriter` in each WebSocket scope's
+    extensions.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(
@@ -90,7 +93,8 @@ class RealtimeServer(Server):
         return super().create_application(protocol, scope)
 
     def kill_all_applications(self) -> Any:
-        # A connection that has no application yet makes Daphne's own loop raise KeyError and cancel nobody.
+        # A connection that has no application yet makes Daphne's own loop raise KeyError and cancel
+        # nobody.
         for protocol, details in list(self.connections.items()):
             if "application_instance" not in details:
                 del self.connections[protocol]
@@ -98,7 +102,7 @@ class RealtimeServer(Server):
 
 
 def log_access(protocol: str, action: str, details: dict[str, Any]) -> None:
-    """One line for each finished HTTP request; sockets write their own when they end (consumer.py)."""
+    """One line for each finished HTTP request; sockets write theirs at their end (consumer.py)."""
     if protocol == "http" and action == "complete":
         logger.info(
             "%s %s status=%s client=%s seconds=%.3f",

@@ -1,4 +1,6 @@
-"""Tokens: every login has a `sid` that its access tokens share across refreshes, so one device can be logged out."""
+"""Tokens: every login has a `sid` that its access tokens share across refreshes, so one device can
+be logged out.
+"""
 
 import uuid
 from datetime import UTC, datetime
@@ -43,7 +45,9 @@ class RefreshSerializer(TokenRefreshSerializer):
 
 
 class TokenAuthentication(JWTAuthentication):
-    """simplejwt's full authentication (signature, expiry, active user, password unchanged), and the login not ended."""
+    """simplejwt's full authentication (signature, expiry, active user, password unchanged), and the
+    login not ended.
+    """
 
     def get_user(self, validated_token: Token) -> Any:
         user = super().get_user(validated_token)

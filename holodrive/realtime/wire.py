@@ -1,7 +1,7 @@
 """The bases of every wire frame: codes, the error tree, and the JSON codec. No I/O, no models.
 
-A frame that a client sends is a `Command`, one that it receives is a `Frame`, and a frame that is kept
-in a stream's log (and so carries `seq`) is an `Event`.
+A frame that a client sends is a `Command`, one that it receives is a `Frame`, and a frame that is
+kept in a stream's log (and so carries `seq`) is an `Event`.
 """
 
 import json
@@ -51,7 +51,7 @@ class ErrorCode(StrEnum):
     CONVERSATION_CLOSED = "conversation_closed"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     UNAUTHENTICATED = "unauthenticated"
-    TOKEN_EXPIRED = "token_expired"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
     INTERNAL = "internal"
 
 
@@ -112,14 +112,18 @@ class Frame(msgspec.Struct, kw_only=True, tag_field="type"):
 
 
 class Event(Frame, kw_only=True):
-    """A frame that is kept in its stream's log: `seq` is its place there, counted from 1, without holes."""
+    """A frame that is kept in its stream's log: `seq` is its place there, counted from 1, without
+    holes.
+    """
 
     seq: int = 0
 
 
 class Welcome(Frame, kw_only=True):
-    """The base of a socket's first frame; `last_seq` is the head of its stream, `heartbeat_interval` is in
-    seconds, `expires_at` the token's end, `session_id` names this socket in the server's log."""
+    """The base of a socket's first frame; `last_seq` is the head of its stream,
+    `heartbeat_interval` is in seconds, `expires_at` the token's end, `session_id` names this socket
+    in the server's log.
+    """
 
     message: str
     last_seq: int
@@ -129,7 +133,9 @@ class Welcome(Frame, kw_only=True):
 
 
 class LoggedEvent(NamedTuple):
-    """An event as it travels inside and between processes: its stream, its seq there, the finished frame."""
+    """An event as it travels inside and between processes: its stream, its seq there, the finished
+    frame.
+    """
 
     stream: str
     seq: int
@@ -155,7 +161,9 @@ class Pong(Frame, tag="pong"):
 
 
 class Resumed(Frame, tag="resumed"):
-    """Ends a resume: (from_seq, to_seq] was sent, `count` events; if not `recovered`, none was: reload over REST."""
+    """Ends a resume: (from_seq, to_seq] was sent, `count` events; if not `recovered`, none was:
+    reload over REST.
+    """
 
     recovered: bool
     from_seq: int
@@ -177,7 +185,9 @@ def timestamp(moment: datetime) -> str:
 
 
 def checked_text(text: str) -> str:
-    """Refuse what no database column or no client can hold. Raises ValueError (inside a struct: a ValidationError)."""
+    """Refuse what no database column or no client can hold. Raises ValueError (inside a struct: a
+    ValidationError).
+    """
     if "\x00" in text:
         raise ValueError("NUL is not allowed in a text")
     return text
@@ -195,12 +205,16 @@ class CommandReader:
     """Turns the text of one client frame into one of a fixed set of commands."""
 
     def __init__(self, commands: tuple[type[Command], ...], max_bytes: int) -> None:
-        self._decoder = msgspec.json.Decoder(commands[0] if len(commands) == 1 else _union(commands))
+        self._decoder = msgspec.json.Decoder(
+            commands[0] if len(commands) == 1 else _union(commands)
+        )
         self._types = {command.__struct_config__.tag for command in commands}
         self._max_bytes = max_bytes
 
     def read(self, text: str | None) -> Command:
-        """Raise the RealtimeError that says what is wrong, with its `ref`, if it is not such a command."""
+        """Raise the RealtimeError that says what is wrong, with its `ref`, if it is not such a
+        command.
+        """
         if text is None:
             raise InvalidMessage("Binary frames are not understood: send JSON as text.")
         if self._max_bytes and len(text) > self._max_bytes:
@@ -215,7 +229,9 @@ class CommandReader:
         return command
 
     def _diagnose(self, text: str, problem: Exception) -> RealtimeError:
-        """Name the fault of a frame that was not understood. Off the fast path, so it may parse a second time."""
+        """Name the fault of a frame that was not understood. Off the fast path, so it may parse a
+        second time.
+        """
         try:
             content = json.loads(text)  # accepts the lone surrogates that msgspec calls "truncated"
         except RecursionError:

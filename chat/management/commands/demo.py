@@ -20,7 +20,9 @@ _PEOPLE = {
 
 
 class Command(BaseCommand):
-    help = "Create the demo users admin, rider and driver, and two conversations. Only with DEBUG on."
+    help = (
+        "Create the demo users admin, rider and driver, and two conversations. Only with DEBUG on."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -46,14 +48,16 @@ class Command(BaseCommand):
         Message(conversation=support, sender=rider, text="I left my phone in the car.").save()
         Message(conversation=trip, sender=driver, text="I am at the main entrance.").save()
         self.stdout.write(
-            f"Created {', '.join(people)} (password {PASSWORD}); conversation {support.pk}: support, "
-            f"rider; conversation {trip.pk}: trip, rider and driver"
+            f"Created {', '.join(people)} (password {PASSWORD}); conversation {support.pk}: "
+            f"support, rider; conversation {trip.pk}: trip, rider and driver"
         )
 
 
 def _create(name: str) -> Any:
     first, last, flags = _PEOPLE[name]
-    user: Any = get_user_model()(username=name, first_name=first, last_name=last, role=name, **flags)
+    user: Any = get_user_model()(
+        username=name, first_name=first, last_name=last, role=name, **flags
+    )
     user.set_password(PASSWORD)
     user.save()
     return user

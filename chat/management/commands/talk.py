@@ -1,4 +1,6 @@
-"""A client for the terminal: fetches a token, joins a conversation, sends a message, prints what comes back."""
+"""A client for the terminal: fetches a token, joins a conversation, sends a message, prints what
+comes back.
+"""
 
 import json
 import uuid
@@ -28,7 +30,9 @@ class Command(BaseCommand):
         parser.add_argument("--url", default=settings.WEBSOCKET_URL, help="HOST:PORT of the server")
         parser.add_argument("--follow", action="store_true", help="stay, and print what others say")
 
-    def handle(self, *args: Any, text: str, url: str, conversation: str, follow: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, text: str, url: str, conversation: str, follow: bool, **options: Any
+    ) -> None:
         token = _token(url, options["username"], options["password"])
         try:
             with connect(
@@ -64,11 +68,13 @@ class Command(BaseCommand):
 
 def _token(url: str, username: str, password: str) -> str:
     body = json.dumps({"username": username, "password": password}).encode()
-    request = Request(f"http://{url}/api/token/", body, {"Content-Type": "application/json"})  # noqa: S310
+    request = Request(f"http://{url}/api/token/", body, {"Content-Type": "application/json"})
     try:
         with urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
             return str(json.load(response)["access"])
     except HTTPError as refusal:
-        raise CommandError(f"{url} refused the login of {username}: {refusal.read().decode()}") from None
+        raise CommandError(
+            f"{url} refused the login of {username}: {refusal.read().decode()}"
+        ) from None
     except (URLError, OSError) as problem:
         raise CommandError(f"no server at {url}: {getattr(problem, 'reason', problem)}") from None

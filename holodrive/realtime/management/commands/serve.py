@@ -35,7 +35,7 @@ class Command(BaseCommand):
         self._check_database()
         with ExitStack() as stack:
             stack.callback(listener.close)
-            if settings.REDIS_URL == embedded.url(settings.BASE_DIR):
+            if embedded.url(settings.BASE_DIR) == settings.REDIS_URL:
                 try:
                     stack.enter_context(embedded.running(settings.BASE_DIR))
                 except embedded.ValkeyUnavailableError as problem:
@@ -45,13 +45,17 @@ class Command(BaseCommand):
             self._serve(listener)
 
     def _listen(self, bind: str, reuse_port: bool) -> socket.socket:
-        """A listening socket, made here: so a port in use is one line and not a log of the server's."""
+        """A listening socket, made here: so a port in use is one line and not a log of the
+        server's.
+        """
         if bind:
             host, port = _host_and_port(bind)
         else:
             host, port = settings.WEBSOCKET_HOST, settings.WEBSOCKET_PORT
             if not _is_ours(host):
-                self.stdout.write(f"{host} is no address of this machine: listening on 0.0.0.0:{port}")
+                self.stdout.write(
+                    f"{host} is no address of this machine: listening on 0.0.0.0:{port}"
+                )
                 host = "0.0.0.0"  # noqa: S104 - a public name leads here through a proxy
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -65,7 +69,9 @@ class Command(BaseCommand):
             hint = "stop the other server, or set WEBSOCKET_PORT or --bind"
             if problem.errno not in _PORT_IN_USE:
                 hint = "is it an address of this machine?"
-            raise CommandError(f"cannot listen on {host}:{port}: {problem.strerror}: {hint}") from None
+            raise CommandError(
+                f"cannot listen on {host}:{port}: {problem.strerror}: {hint}"
+            ) from None
         return listener
 
     def _check_database(self) -> None:
@@ -77,12 +83,18 @@ class Command(BaseCommand):
         finally:
             connection.close()
         if missing:
-            raise CommandError(f"{len(missing)} migrations are missing: run manage.py migrate first")
+            raise CommandError(
+                f"{len(missing)} migrations are missing: run manage.py migrate first"
+            )
 
     def _check_redis(self) -> None:
-        """Redis may be away (events then arrive by reconcile), but a wrong address should be seen at once."""
+        """Redis may be away (events then arrive by reconcile), but a wrong address should be seen
+        at once.
+        """
         try:
-            with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2) as client:
+            with redis.Redis.from_url(
+                settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2
+            ) as client:
                 client.ping()
         except (redis.RedisError, OSError, ValueError) as problem:
             self.stderr.write(
