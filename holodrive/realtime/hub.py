@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -229,7 +229,7 @@ class Hub:
             try:
                 if channel is None:
                     channel = await self.layer.new_channel()
-                    self._start(self._receive(channel))
+                    self._start(self._receive, channel)
                 await self._follow_topics(channel)
             except Exception as problem:  # noqa: BLE001 - whatever a layer raises; reconcile delivers meanwhile
                 logger.debug("The channel layer refused a join (%s): trying again", problem)
@@ -270,23 +270,21 @@ class Hub:
         """
         if group in self._topics:
             if not self._to_verify:
-                self.loop.call_soon(self._start, self._verify())
+                self.loop.call_soon(self._start, self._verify)
             self._to_verify.add(group)
 
     # What Redis did not bring
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self.loop.create_task(self._guarded(work))
+    def _start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        task = self.loop.create_task(self._guarded(work, *args))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         try:
-            await work
+            await work(*args)
         except (DatabaseError, InterfaceError) as problem:
-            logger.warning(
-                "The log could not be read (%s): the next reconcile tries again", problem
-            )
+            logger.warning("The log could not be read (%s): reconcile tries again", problem)
 
     async def _verify(self) -> None:
         names, self._to_verify = self._to_verify, set()
@@ -295,7 +293,7 @@ class Hub:
     def _repair_gap(self, topic: _Topic) -> None:
         topic.repair = None
         if topic.has_gap:
-            self._start(self._catch_up({topic.name: max(topic.early)}))
+            self._start(self._catch_up, {topic.name: max(topic.early)})
 
     async def _catch_up(self, newest: dict[str, int]) -> None:
         """Read from the log what the streams' cursors lack of these heads."""
@@ -322,9 +320,9 @@ class Hub:
         while True:
             await asyncio.sleep(settings.REALTIME_RECONCILE_SECONDS)
             tick += 1
-            await self._guarded(self.reconcile(all_heads=tick % _HEADS_EVERY_TICKS == 0))
+            await self._guarded(self.reconcile, tick % _HEADS_EVERY_TICKS == 0)
 
-    async def reconcile(self, *, all_heads: bool = False) -> None:
+    async def reconcile(self, all_heads: bool = False) -> None:
         """Catch up with whatever was committed and not brought. This alone delivers when Redis is
         away.
         """

@@ -66,3 +66,60 @@ async def test_marking_as_read_reaches_every_socket_of_that_user(connect, make_u
             "unread_count": 0,
             "seq": 2,
         }
+
+
+async def test_marking_all_is_one_event(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    socket = await connect("/ws/notifications/", user)
+    rows = [await Notification.objects.acreate(recipient=user, title=str(n)) for n in range(3)]
+    socket.send({"type": "mark_all_as_read", "up_to_id": rows[1].pk})
+    assert await socket.frame("notification_read") == {
+        "type": "notification_read",
+        "up_to_id": rows[1].pk,
+        "unread_count": 1,
+        "seq": 4,
+    }
+    socket.send({"type": "mark_all_as_read"})
+    frame = await socket.frame("notification_read")
+    assert (frame["up_to_id"], frame["unread_count"], frame["seq"]) == (rows[2].pk, 0, 5)
+
+
+async def test_marking_what_was_read_already_changes_nothing(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    row = await Notification.objects.acreate(recipient=user, title="Hi", status="read")
+    socket = await connect("/ws/notifications/", user)
+    answer = {"type": "notification_read", "unread_count": 0}
+    socket.send({"type": "mark_as_read", "notification_id": row.pk})
+    assert await socket.frame() == answer | {"notification_id": row.pk}
+    socket.send({"type": "mark_all_as_read"})
+    assert await socket.frame() == answer | {"up_to_id": row.pk}
+
+
+async def test_anothers_notification_cannot_be_marked(connect, make_user):
+    user, other = await sync_to_async(make_user)("rider"), await sync_to_async(make_user)("driver")
+    row = await Notification.objects.acreate(recipient=other, title="Hi")
+    socket = await connect("/ws/notifications/", user)
+    socket.send({"type": "mark_as_read", "notification_id": row.pk})
+    error = await socket.frame()
+    assert (error["type"], error["code"], error["ref"]) == ("error", "not_found", "mark_as_read")
+    await row.arefresh_from_db()
+    assert row.status == "unread"
+
+
+async def test_nobody_gets_anothers_notification(connect, make_user):
+    user, other = await sync_to_async(make_user)("rider"), await sync_to_async(make_user)("driver")
+    socket = await connect("/ws/notifications/", other)
+    await Notification.objects.acreate(recipient=user, title="Hi")
+    await socket.quiet()
+
+
+async def test_an_edited_notification_comes_again_with_the_same_id(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    socket = await connect("/ws/notifications/", user)
+    row = await Notification.objects.acreate(recipient=user, title="Helo")
+    await socket.frame("notification")
+    row.title = "Hello"
+    await row.asave()
+    assert (await socket.frame("notification"))["notification"]["title"] == "Hello"
+    await row.asave()  # nothing changed: no event
+    await socket.quiet()
