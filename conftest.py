@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
 
-from testing.client import Socket
+from testing.client import RemoteSocket, Socket, access_token
 from testing.server import ServerProcess
 from testing.services import Valkey
 
@@ -79,16 +79,20 @@ def make_user(transactional_db: None) -> Callable[..., Any]:
     return make
 
 
-def token_for(user: Any) -> str:
-    from holodrive.realtime.tokens import ObtainSerializer
-
-    return str(ObtainSerializer.get_token(user).access_token)  # type: ignore[attr-defined]
-
-
 @pytest.fixture
-def token() -> Callable[[Any], str]:
-    """The access token of a new login of that user."""
-    return token_for
+def dial(transactional_db: None) -> Iterator[Callable[..., RemoteSocket]]:
+    """Opens sockets to a server process: `dial(server, path, user)`; closed at the end."""
+    sockets: list[RemoteSocket] = []
+
+    def open_socket(
+        server: ServerProcess, path: str, user: Any = None, **options: Any
+    ) -> RemoteSocket:
+        sockets.append(RemoteSocket(server.address, path, user, **options))
+        return sockets[-1]
+
+    yield open_socket
+    for socket in sockets:
+        socket.close()
 
 
 @pytest_asyncio.fixture
@@ -112,7 +116,7 @@ async def connect(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
     ) -> Socket:
         headers = {"Host": "testserver", **(headers or {})}
         if user is not None:
-            token = await sync_to_async(token_for, thread_sensitive=True)(user)
+            token = await sync_to_async(access_token)(user)
             headers["Authorization"] = f"Bearer {token}"
         socket = Socket(path, headers, subprotocols or [])
         sockets.append(socket)

@@ -5,6 +5,7 @@ app would use it.
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 PATIENCE = 5.0  # seconds that a test waits for what was promised; events are promised within 3
@@ -98,3 +99,41 @@ class Socket:
 
 
 Connect = Callable[..., Any]
+
+
+class RemoteSocket:
+    """One WebSocket to a server process, spoken by the `websockets` library."""
+
+    def __init__(self, address: str, path: str, user: Any = None, **options: Any) -> None:
+        from websockets.sync.client import connect
+
+        headers = dict(options.pop("headers", {}))
+        if user is not None:
+            headers["Authorization"] = f"Bearer {access_token(user)}"
+        self._stack = ExitStack()
+        self.connection = self._stack.enter_context(
+            connect(
+                f"ws://{address}{path}", additional_headers=headers, compression=None, **options
+            )
+        )
+        self.welcome = self.frame("connection_established") if user is not None else None
+
+    def frame(self, kind: str | None = None, seconds: float = PATIENCE) -> dict[str, Any]:
+        """The next frame; with a type, the next of that type."""
+        while True:
+            frame: dict[str, Any] = json.loads(self.connection.recv(timeout=seconds))
+            if kind is None or frame["type"] == kind:
+                return frame
+
+    def send(self, frame: dict[str, Any]) -> None:
+        self.connection.send(json.dumps(frame))
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def access_token(user: Any) -> str:
+    """The access token of a new login of that user."""
+    from holodrive.realtime.tokens import ObtainSerializer
+
+    return str(ObtainSerializer.get_token(user).access_token)  # type: ignore[attr-defined]

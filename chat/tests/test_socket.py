@@ -174,7 +174,9 @@ async def test_unknown_fields_are_ignored(rider):
     await rider.frame("message_ack")
 
 
-@pytest.mark.parametrize("id", ["{foreign}", "999999", "abc", "0", "-1", "9223372036854775808", "1e3"])
+@pytest.mark.parametrize(
+    "id", ["{foreign}", "999999", "abc", "0", "-1", "9223372036854775808", "1e3"]
+)
 async def test_what_is_not_this_users_conversation_looks_like_none(connect, make_user, id):
     foreign = await Conversation.objects.acreate()
     user = await sync_to_async(make_user)("driver")
@@ -206,7 +208,9 @@ async def test_typing_ends_when_the_socket_does(rider, support):
     assert (await support.frame("typing"))["is_typing"] is False
 
 
-@pytest.mark.parametrize("change", [{"status": "closed"}, {"closes_at": "2020-01-01T00:00:00+00:00"}])
+@pytest.mark.parametrize(
+    "change", [{"status": "closed"}, {"closes_at": "2020-01-01T00:00:00+00:00"}]
+)
 async def test_a_closed_conversation_takes_no_message(rider, conversation, change):
     await Conversation.objects.filter(pk=conversation.pk).aupdate(**change)
     rider.send({"type": "chat_message", "message": "Hello"})

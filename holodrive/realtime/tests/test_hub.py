@@ -1,0 +1,190 @@
+"""The hub: whatever brings an event, each socket gets it once and in order."""
+
+import asyncio
+import random
+
+import pytest
+
+from holodrive.realtime import hub as hub_module
+from holodrive.realtime import log
+from holodrive.realtime.hub import Hub
+from holodrive.realtime.outbox import Outbox
+from holodrive.realtime.wire import CloseCode, LoggedEvent
+from testing.client import PATIENCE
+
+STREAM = "user.1"
+
+
+class Recorder(Outbox):
+    """An outbox that keeps what it was given."""
+
+    def __init__(self):
+        super().__init__(send=None, limit=0)
+        self.got = []
+
+    def _write(self, frame):
+        self.got.append(frame.text)
+
+    def waiting(self):
+        return 0
+
+    def close(self, code):
+        self.closed = code
+
+
+class FakeLog:
+    """The stream's log: what is committed; `behind` and `heads` as in log.py."""
+
+    def __init__(self, monkeypatch):
+        self.texts = {}
+        monkeypatch.setattr(hub_module, "in_database", self.in_database)
+
+    async def in_database(self, function, *args):
+        return {log.behind: self.behind, log.heads: self.heads}[function](*args)
+
+    def commit(self):
+        seq = self.head + 1
+        self.texts[seq] = f"e{seq}"
+        return LoggedEvent(STREAM, seq, f"e{seq}")
+
+    @property
+    def head(self):
+        return max(self.texts, default=0)
+
+    def behind(self, cursors):
+        return [LoggedEvent(STREAM, s, t) for s, t in self.texts.items() if s > cursors[STREAM]]
+
+    def heads(self, names):
+        return {STREAM: self.head}
+
+
+@pytest.fixture
+async def hub(settings):
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    made = Hub()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def committed(monkeypatch):
+    return FakeLog(monkeypatch)
+
+
+def join(hub, head):
+    outbox = Recorder()
+    subscription = hub.subscribe(STREAM, outbox, user_id=1)
+    subscription.release(head)
+    return outbox
+
+
+async def test_events_come_once_and_in_order_however_they_arrive(hub, committed):
+    events = [committed.commit() for _ in range(4)]
+    outbox = join(hub, 0)
+    for index in (1, 0, 0, 3, 1, 2, 3):
+        hub.accept([events[index]])
+    assert outbox.got == ["e1", "e2", "e3", "e4"]
+
+
+async def test_a_jump_is_read_from_the_log(hub, committed, monkeypatch):
+    monkeypatch.setattr(hub_module, "_STRAGGLERS", 0)
+    events = [committed.commit() for _ in range(3)]
+    outbox = join(hub, 0)
+    hub.accept([events[2]])
+    assert outbox.got == []
+    async with asyncio.timeout(PATIENCE):
+        while len(outbox.got) < 3:
+            await asyncio.sleep(0)
+    assert outbox.got == ["e1", "e2", "e3"]
+
+
+async def test_a_socket_that_joins_later_gets_only_what_follows_its_own_snapshot(hub, committed):
+    first = join(hub, 0)
+    one, two = committed.commit(), committed.commit()
+    late = Recorder()
+    subscription = hub.subscribe(STREAM, late, user_id=2)  # subscribed, then both are committed
+    hub.accept([one])
+    subscription.release(
+        cursor=2
+    )  # its snapshot has seen both; the wake-up of `two` is still on its way
+    hub.accept([two])
+    assert (first.got, late.got) == (["e1", "e2"], [])
+
+
+async def test_live_events_wait_until_the_socket_has_caught_up(hub, committed):
+    outbox = Recorder()
+    subscription = hub.subscribe(STREAM, outbox, user_id=1)
+    hub.accept([committed.commit()])
+    assert outbox.got == []
+    subscription.release(cursor=0)
+    assert outbox.got == ["e1"]
+
+
+async def test_reconcile_alone_delivers_everything(hub, committed):
+    outbox = join(hub, 0)
+    committed.commit()
+    committed.commit()
+    await hub._catch_up({STREAM: 2})
+    assert outbox.got == ["e1", "e2"]
+
+
+async def test_a_confirmed_join_reads_the_log(hub, committed):
+    outbox = join(hub, 0)
+    committed.commit()
+    hub._to_verify = {STREAM}
+    await hub._verify()
+    assert outbox.got == ["e1"]
+
+
+async def test_when_the_log_was_pruned_the_sockets_must_resume(hub, committed):
+    outbox = join(hub, 0)
+    committed.commit()
+    committed.commit()
+    del committed.texts[1]
+    await hub._catch_up({STREAM: 2})
+    assert (outbox.got, outbox.closed) == ([], CloseCode.TOO_SLOW)
+
+
+async def test_the_last_subscriber_leaves_and_nothing_is_kept(hub, committed):
+    outbox = Recorder()
+    subscription = hub.subscribe(STREAM, outbox, user_id=1)
+    subscription.release(0)
+    hub.unsubscribe(subscription)
+    hub.accept([committed.commit()])
+    assert outbox.got == []
+    assert not hub._topics
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_no_interleaving_loses_doubles_or_reorders(hub, committed, seed):
+    """Commits, wake-ups (lost, doubled, late), joins between any two steps, repairs: 40 histories."""
+    chance = random.Random(seed)  # noqa: S311
+    on_the_way, sockets = [], []
+    for _ in range(200):
+        match chance.randrange(6):
+            case 0 | 1:
+                on_the_way += [committed.commit()] * chance.choice([0, 1, 1, 1, 2])
+            case 2 | 3 if on_the_way:
+                hub.accept([on_the_way.pop(chance.randrange(len(on_the_way)))])
+            case 4:
+                outbox = Recorder()
+                subscription = hub.subscribe(STREAM, outbox, user_id=1)
+                sockets.append([outbox, subscription, None])
+            case 5:
+                for socket in sockets:
+                    if socket[2] is None:
+                        if (
+                            chance.random() < 0.5
+                        ):  # the snapshot is read now, the socket released later
+                            socket[2] = committed.head
+                    elif socket[1].held is not None:
+                        socket[1].release(socket[2])
+    for socket in sockets:
+        if socket[2] is None:
+            socket[2] = committed.head
+        if socket[1].held is not None:
+            socket[1].release(socket[2])
+    await hub._catch_up({STREAM: committed.head})
+    assert sockets
+    for outbox, _, snapshot in sockets:
+        assert outbox.got == [f"e{seq}" for seq in range(snapshot + 1, committed.head + 1)]

@@ -1,0 +1,20 @@
+"""Settings of a server whose every query takes 50 ms, as a busy database far away would."""
+
+import time
+from typing import Any
+
+from django.db.backends.signals import connection_created
+
+from holodrive.settings import *  # noqa: F403
+
+
+def _wait(execute: Any, *args: Any) -> Any:
+    time.sleep(0.05)
+    return execute(*args)
+
+
+def _slow_down(connection: Any, **kwargs: Any) -> None:
+    connection.execute_wrappers.append(_wait)
+
+
+connection_created.connect(_slow_down)
