@@ -14,7 +14,8 @@ def _wait(execute: Any, *args: Any) -> Any:
 
 
 def _slow_down(connection: Any, **kwargs: Any) -> None:
-    connection.execute_wrappers.append(_wait)
+    if _wait not in connection.execute_wrappers:  # a pooled connection is announced at each use
+        connection.execute_wrappers.append(_wait)
 
 
 connection_created.connect(_slow_down)

@@ -23,14 +23,26 @@ BAD_FRAMES = {
     "a number for a text": ('{"type": "chat_message", "message": 5}', "invalid_message"),
     "a blank text": ('{"type": "chat_message", "message": " \\n\\t"}', "invalid_message"),
     "an empty text": ('{"type": "chat_message", "message": ""}', "invalid_message"),
-    "4,001 characters": (json.dumps({"type": "chat_message", "message": "x" * 4001}), "invalid_message"),
+    "4,001 characters": (
+        json.dumps({"type": "chat_message", "message": "x" * 4001}),
+        "invalid_message",
+    ),
     "NUL": ('{"type": "chat_message", "message": "a\\u0000b"}', "invalid_message"),
     "a lone surrogate": ('{"type": "chat_message", "message": "a\\ud800"}', "invalid_message"),
-    "5,000 levels": ('{"type": "chat_message", "x": ' + "[" * 5000 + "]" * 5000 + "}", "invalid_json"),
-    "1,000,000 bytes": (json.dumps({"type": "chat_message", "message": "x" * 1_000_000}), "too_large"),
+    "5,000 levels": (
+        '{"type": "chat_message", "x": ' + "[" * 5000 + "]" * 5000 + "}",
+        "invalid_json",
+    ),
+    "1,000,000 bytes": (
+        json.dumps({"type": "chat_message", "message": "x" * 1_000_000}),
+        "too_large",
+    ),
     "65,537 bytes": ('{"type": "ping", "x": "' + "ü" * 32_758 + '"}', "too_large"),
-    "a number above 2^63": ('{"type": "resume", "last_seq": 9223372036854775808}', "invalid_message"),
-}  # fmt: skip
+    "a number above 2^63": (
+        '{"type": "resume", "last_seq": 9223372036854775808}',
+        "invalid_message",
+    ),
+}
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 
 from django.db import transaction
 from rest_framework import serializers
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
 from rest_framework_simplejwt.tokens import RefreshToken, Token
 
 from holodrive.realtime.models import RevokedSession
+from holodrive.realtime.wire import Unauthenticated
 
 SID = "sid"
 
@@ -64,7 +64,7 @@ class LogoutSerializer(serializers.Serializer[Any]):
         try:
             return RefreshToken(value)  # type: ignore[arg-type]
         except TokenError as problem:
-            raise AuthenticationFailed(str(problem)) from problem
+            raise Unauthenticated(str(problem)) from problem
 
     @transaction.atomic
     def save(self, **kwargs: Any) -> None:

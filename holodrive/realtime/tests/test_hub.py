@@ -21,9 +21,17 @@ class Recorder(Outbox):
     def __init__(self):
         super().__init__(send=None, limit=0)
         self.got = []
+        self._grew = asyncio.Event()
 
     def _write(self, frame):
         self.got.append(frame.text)
+        self._grew.set()
+
+    async def until(self, count):
+        async with asyncio.timeout(PATIENCE):
+            while len(self.got) < count:
+                self._grew.clear()
+                await self._grew.wait()
 
     def waiting(self):
         return 0
@@ -92,9 +100,7 @@ async def test_a_jump_is_read_from_the_log(hub, committed, monkeypatch):
     outbox = join(hub, 0)
     hub.accept([events[2]])
     assert outbox.got == []
-    async with asyncio.timeout(PATIENCE):
-        while len(outbox.got) < 3:
-            await asyncio.sleep(0)
+    await outbox.until(3)
     assert outbox.got == ["e1", "e2", "e3"]
 
 
@@ -104,9 +110,7 @@ async def test_a_socket_that_joins_later_gets_only_what_follows_its_own_snapshot
     late = Recorder()
     subscription = hub.subscribe(STREAM, late, user_id=2)  # subscribed, then both are committed
     hub.accept([one])
-    subscription.release(
-        cursor=2
-    )  # its snapshot has seen both; the wake-up of `two` is still on its way
+    subscription.release(cursor=2)  # both are in its snapshot; `two` is late
     hub.accept([two])
     assert (first.got, late.got) == (["e1", "e2"], [])
 

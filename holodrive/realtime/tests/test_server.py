@@ -16,7 +16,10 @@ from testing.client import RemoteSocket, access_token
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WITHOUT_REDIS = 3.0  # seconds: promise 1 of the design
-SAVE = "from notifications.models import Notification; Notification.objects.create(recipient_id={}, title='{}')"
+SAVE = (
+    "from notifications.models import Notification; "
+    "Notification.objects.create(recipient_id={}, title='{}')"
+)
 
 
 @pytest.fixture

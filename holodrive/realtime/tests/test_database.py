@@ -1,0 +1,102 @@
+"""The executor: a slow query delays nobody else, connections are kept, layer events need none."""
+
+import asyncio
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import transaction
+from django.db.backends.signals import connection_created
+
+from chat import services
+from chat.models import Conversation, Message, Participant
+from holodrive.realtime import consumer, hub
+from notifications.models import Notification
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def trip(make_user):
+    trip = Conversation.objects.create(kind="trip")
+    trip.rider, trip.driver = make_user("rider"), make_user("driver")
+    for user in (trip.rider, trip.driver):
+        Participant.objects.create(conversation=trip, user=user, role=user.role)
+    return trip
+
+
+async def test_a_slow_query_of_one_socket_delays_no_other(connect, trip, monkeypatch):
+    slow = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+    fast = await connect(f"/ws/chat/{trip.pk}/", trip.driver)
+    release = threading.Event()
+    send = services.send_message
+
+    def held(**kwargs):
+        if kwargs["text"] == "slow":
+            release.wait(10)
+        return send(**kwargs)
+
+    monkeypatch.setattr(services, "send_message", held)
+    slow.send({"type": "chat_message", "message": "slow"})
+    for number in range(5):
+        fast.send({"type": "chat_message", "message": f"fast {number}"})
+        assert await fast.frame("message_ack")
+        assert (await slow.frame("chat_message"))["message"] == f"fast {number}"
+    release.set()
+    assert await slow.frame("message_ack")
+
+
+async def test_connections_are_kept_from_one_call_to_the_next(connect, trip):
+    opened = []
+    count = lambda **kwargs: opened.append(kwargs["connection"])  # noqa: E731
+    connection_created.connect(count)
+    try:
+        socket = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+        for number in range(3 * settings.REALTIME_DATABASE_THREADS):
+            socket.send({"type": "chat_message", "message": f"{number}"})
+            await socket.frame("message_ack")
+    finally:
+        connection_created.disconnect(count)
+    assert len(opened) <= settings.REALTIME_DATABASE_THREADS
+
+
+async def test_an_event_reaches_a_socket_without_a_query(connect, make_user, monkeypatch):
+    user = await sync_to_async(make_user)()
+    bell = await connect("/ws/notifications/", user)
+    calls = []
+    forbidden = lambda *args, **kwargs: calls.append(args)  # noqa: E731
+    monkeypatch.setattr(consumer, "in_database", forbidden)
+    monkeypatch.setattr(hub, "in_database", forbidden)
+    await Notification.objects.acreate(recipient=user, title="Hi")
+    assert await bell.frame("notification")
+    monkeypatch.undo()
+    assert calls == []
+
+
+async def test_what_a_thread_saves_arrives(connect, make_user):
+    user = await sync_to_async(make_user)()
+    bell = await connect("/ws/notifications/", user)
+
+    def save():
+        Notification.objects.create(recipient=user, title="from a thread")
+
+    await asyncio.to_thread(save)
+    assert (await bell.frame("notification"))["notification"]["title"] == "from a thread"
+
+
+async def test_nothing_arrives_before_the_commit_and_nothing_after_a_rollback(connect, trip):
+    socket = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+
+    @sync_to_async
+    def save(text, fail):
+        with transaction.atomic():
+            Message(conversation=trip, sender=trip.driver, text=text).save()
+            if fail:
+                transaction.set_rollback(True)
+
+    await save("never", fail=True)
+    await socket.quiet()
+    await save("Hi", fail=False)
+    frame = await socket.frame("chat_message")
+    assert (frame["message"], frame["seq"]) == ("Hi", 1)
