@@ -69,16 +69,15 @@ class Environment:
         return [part.strip() for part in self.read(name, "list", default, "a list a,b,c") if part]
 
     def database(self, name: str, default: str) -> dict[str, Any]:
-        url = self.text(name, default)
+        """django-environ's form. The value is not repeated in the error: it may hold a password."""
+        if urlsplit(self.text(name, default)).scheme not in environ.Env.DB_SCHEMES:
+            raise ImproperlyConfigured(f"{name}: a URL such as postgres://user@host/name is wanted")
         config: dict[str, Any] = self.read(name, "db", default, "a database URL")
-        if not config.get("ENGINE") or "://" not in url:
-            raise ImproperlyConfigured(f"{name}: a database URL such as postgres://... is wanted")
         return config
 
     def redis(self, name: str, default: str) -> str:
+        """redis://, rediss:// or unix://. The value is not repeated in the error either."""
         url = self.text(name, default) or default
         if urlsplit(url).scheme not in _REDIS_SCHEMES:
-            raise ImproperlyConfigured(
-                f"{name}={url!r}: a URL such as redis://127.0.0.1:6379/0 is wanted"
-            )
+            raise ImproperlyConfigured(f"{name}: a URL such as redis://127.0.0.1:6379/0 is wanted")
         return url

@@ -147,6 +147,7 @@ def program(name: str) -> str:
 
 
 def _prepare() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a terminated run cleans up as well
     valkey = Valkey()
     atexit.register(valkey.kill)
     if os.environ.get("TEST_DATABASE") == "postgresql":
@@ -159,6 +160,7 @@ def _prepare() -> None:
         os.environ["TEST_DATABASE_FILE"] = str(home / "test.sqlite3")
         database = f"sqlite:///{home / 'unused.sqlite3'}"
     os.environ |= {
+        "ENV_FILE": "",  # a developer's .env is not the tests'
         "SECRET_KEY": "for-tests-only-0123456789abcdef0123456789abcdef",
         "DEBUG": "off",
         "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver,example.com",

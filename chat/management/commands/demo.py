@@ -1,5 +1,6 @@
 """Demo users and conversations for development."""
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -20,37 +21,46 @@ _PEOPLE = {
 
 
 class Command(BaseCommand):
-    help = (
-        "Create the demo users admin, rider and driver, and two conversations. Only with DEBUG on."
-    )
+    help = "Create the demo users admin, rider and driver, and two conversations; DEBUG only."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--if-empty", action="store_true", help="do nothing when there are users already"
+            "--if-empty",
+            action="store_true",
+            help="only in a database without users, else no error",
         )
 
-    @transaction.atomic
     def handle(self, *args: Any, if_empty: bool, **options: Any) -> None:
-        if not settings.DEBUG:
-            raise CommandError("the demo users have a known password: refused while DEBUG is off")
         users = get_user_model()._default_manager
-        if if_empty and users.exists():
-            return
-        taken = users.filter(username__in=_PEOPLE).values_list("username", flat=True)
-        if taken:
-            raise CommandError(f"these users are here already: {', '.join(taken)}")
-        people = {name: _create(name) for name in _PEOPLE}
-        admin, rider, driver = people["admin"], people["rider"], people["driver"]
-        support = Conversation.objects.create(kind=Conversation.Kind.SUPPORT, subject="Lost phone")
-        for user, role in ((rider, Participant.Role.RIDER), (admin, Participant.Role.SUPPORT)):
-            Participant.objects.create(conversation=support, user=user, role=role)
-        trip = services.open_trip(rider=rider, driver=driver)
-        Message(conversation=support, sender=rider, text="I left my phone in the car.").save()
-        Message(conversation=trip, sender=driver, text="I am at the main entrance.").save()
-        self.stdout.write(
-            f"Created {', '.join(people)} (password {PASSWORD}); conversation {support.pk}: "
-            f"support, rider; conversation {trip.pk}: trip, rider and driver"
-        )
+        if not settings.DEBUG:
+            if if_empty:
+                return
+            raise CommandError("the demo users have a known password: refused while DEBUG is off")
+        if not (if_empty and users.exists()):
+            taken = users.filter(username__in=_PEOPLE).values_list("username", flat=True)
+            if taken:
+                raise CommandError(f"these users are here already: {', '.join(taken)}")
+            _create_all()
+        if users.filter(username__in=_PEOPLE).count() == len(_PEOPLE):
+            talk = (
+                f'{sys.executable} {settings.BASE_DIR / "manage.py"} talk "Hello, I am the rider"'
+            )
+            self.stdout.write(
+                f"Demo users: {', '.join(_PEOPLE)} (password {PASSWORD}).\n"
+                f"Paste into a second terminal:\n  {talk}\n"
+            )
+
+
+@transaction.atomic
+def _create_all() -> None:
+    """Conversation 1: support, rider. Conversation 2: trip, rider and driver."""
+    admin, rider, driver = (_create(name) for name in _PEOPLE)
+    support = Conversation.objects.create(kind=Conversation.Kind.SUPPORT, subject="Lost phone")
+    for user, role in ((rider, Participant.Role.RIDER), (admin, Participant.Role.SUPPORT)):
+        Participant.objects.create(conversation=support, user=user, role=role)
+    trip = services.open_trip(rider=rider, driver=driver)
+    Message(conversation=support, sender=rider, text="I left my phone in the car.").save()
+    Message(conversation=trip, sender=driver, text="I am at the main entrance.").save()
 
 
 def _create(name: str) -> Any:

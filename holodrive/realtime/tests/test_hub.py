@@ -110,7 +110,7 @@ async def test_a_socket_that_joins_later_gets_only_what_follows_its_own_snapshot
     late = Recorder()
     subscription = hub.subscribe(STREAM, late, user_id=2)  # subscribed, then both are committed
     hub.accept([one])
-    subscription.release(cursor=2)  # both are in its snapshot; `two` is late
+    subscription.release(cursor=2)  # its snapshot has both; `two` is late
     hub.accept([two])
     assert (first.got, late.got) == (["e1", "e2"], [])
 
@@ -161,7 +161,7 @@ async def test_the_last_subscriber_leaves_and_nothing_is_kept(hub, committed):
 
 @pytest.mark.parametrize("seed", range(40))
 async def test_no_interleaving_loses_doubles_or_reorders(hub, committed, seed):
-    """Commits, wake-ups (lost, doubled, late), joins between any two steps, repairs: 40 histories."""
+    """Commits, wake-ups (lost, doubled, late), joins between any two steps, repairs."""
     chance = random.Random(seed)  # noqa: S311
     on_the_way, sockets = [], []
     for _ in range(200):

@@ -115,7 +115,13 @@ class Command(BaseCommand):
             ping_timeout=settings.REALTIME_HEARTBEAT_SECONDS,
             websocket_timeout=-1,
         )
-        self.stdout.write(f"Listening on {host}:{port} (Ctrl-C stops)")
+        shown = f"127.0.0.1:{port}" if host == "0.0.0.0" else f"{host}:{port}"  # noqa: S104
+        self.stdout.write(
+            f"Admin    http://{shown}/admin/\n"
+            f"API      http://{shown}/api/\n"
+            f"Sockets  ws://{shown}/ws/notifications/  ws://{shown}/ws/chat/<conversation_id>/\n"
+            f"Listening on {host}:{port} (Ctrl-C stops)"
+        )
         self.stdout.flush()
         server.run()
 

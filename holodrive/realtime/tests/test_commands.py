@@ -1,0 +1,276 @@
+"""`make run` and what it calls, as a new user would: in a fresh copy, as processes."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from holodrive.realtime import embedded
+from testing.services import ROOT, free_port
+
+PARTS = (
+    *("manage.py", "holodrive", "notifications", "chat", "templates"),
+    *("Makefile", ".env.example", "requirements.txt"),
+)
+OURS = (
+    "ENV_FILE",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "DEBUG",
+    "ALLOWED_HOSTS",
+    "TEST_DATABASE_FILE",
+)
+
+
+class Project:
+    """A fresh copy of the project, with a .env, database and Valkey of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        for part in PARTS:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, home / part)
+        shutil.copy(home / ".env.example", home / ".env")
+        self.port = free_port()
+        self.environment = {name: value for name, value in os.environ.items() if name not in OURS}
+        self.environment |= {
+            "WEBSOCKET_PORT": str(self.port),
+            "WEBSOCKET_URL": f"127.0.0.1:{self.port}",
+        }
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def manage(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=self.home,
+            env=self.environment | settings,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def serve(self, port: int | None = None, **settings: str) -> subprocess.Popen[str]:
+        port = port or self.port
+        log = (self.home / f"serve-{port}.log").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve", "--bind", f"127.0.0.1:{port}"],
+            cwd=self.home,
+            env=self.environment | settings,
+            stdout=log,
+            stderr=log,
+            text=True,
+        )
+        log.close()
+        self.processes.append(process)
+        wait_for(lambda: answers(port), process, lambda: self.log(port))
+        return process
+
+    def log(self, port: int | None = None) -> str:
+        return (self.home / f"serve-{port or self.port}.log").read_text()
+
+    def valkeys(self) -> int:
+        """How many Valkeys this folder has running."""
+        sign = str(embedded.folder(self.home) / "valkey.sock")
+        count = 0
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                count += (
+                    sign.encode() in entry.read_bytes() and b"manage.py" not in entry.read_bytes()
+                )
+            except OSError:
+                continue
+        return count
+
+
+def answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def wait_for(condition, process=None, log=str, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, log()
+        assert time.monotonic() < deadline, log()
+        time.sleep(0.02)
+
+
+def ended(process, how):
+    process.send_signal(how)
+    return process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def demo_database(tmp_path_factory):
+    """What `migrate` and `demo` leave, made once."""
+    made = Project(tmp_path_factory.mktemp("demo"))
+    assert made.manage("migrate", "-v", "0").returncode == 0
+    assert made.manage("demo", "--if-empty").returncode == 0
+    return made.home / "db.sqlite3"
+
+
+@pytest.fixture
+def empty_project(tmp_path):
+    made = Project(tmp_path)
+    yield made
+    for process in made.processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    with embedded.running(made.home):
+        pass  # whoever joins last stops it
+
+
+@pytest.fixture
+def project(empty_project, demo_database):
+    """With the demo users and conversations."""
+    shutil.copy(demo_database, empty_project.home / "db.sqlite3")
+    return empty_project
+
+
+def one_line(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1, run.stderr
+    return run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEBSOCKET_PORT", "abc"),
+        ("WEBSOCKET_PORT", "70000"),
+        ("DEBUG", "maybe"),
+        ("REDIS_URL", "localhost"),
+        ("DATABASE_URL", "nonsense"),
+        ("REALTIME_RECONCILE_SECONDS", "soon"),
+        ("REALTIME_BIND", "here"),
+    ],
+)
+def test_a_wrong_variable_is_one_line_that_names_it(project, name, value):
+    line = one_line(project.manage("serve", **{name: value}))
+    assert name in line or value in line
+
+
+def test_a_port_in_use_is_one_line(project):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", project.port))
+        taken.listen()
+        line = one_line(project.manage("serve"))
+    assert f"127.0.0.1:{project.port}" in line
+    assert project.valkeys() == 0
+
+
+def test_a_database_without_tables_is_one_line(empty_project):
+    assert "migrate" in one_line(empty_project.manage("serve"))
+
+
+def test_an_unreachable_redis_is_one_line_and_the_server_serves(project):
+    process = project.serve(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    warnings = [line for line in project.log().splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1
+    assert "REDIS_URL" in warnings[0]
+    assert ended(process, signal.SIGTERM) == 0
+    assert "Traceback" not in project.log()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_no_process_behind(project, how):
+    process = project.serve()
+    assert project.valkeys() == 1
+    ended(process, how)
+    assert project.valkeys() == 0
+
+
+def test_after_a_kill_the_next_start_leaves_no_process_behind(project):
+    ended(project.serve(), signal.SIGKILL)
+    process = project.serve()
+    assert project.valkeys() == 1
+    ended(process, signal.SIGTERM)
+    assert project.valkeys() == 0
+
+
+def test_two_servers_of_a_folder_share_one_valkey_until_the_last_one_leaves(project):
+    first, second = project.serve(), project.serve(free_port())
+    assert project.valkeys() == 1
+    ended(first, signal.SIGTERM)
+    assert project.valkeys() == 1
+    ended(second, signal.SIGTERM)
+    assert project.valkeys() == 0
+
+
+def test_the_printed_line_talks_as_the_rider(project):
+    printed = project.manage("demo", "--if-empty").stdout
+    for name in ("admin", "rider", "driver", "holodrive-demo"):
+        assert name in printed
+    project.serve()
+    line = next(line for line in printed.splitlines() if " talk " in line)
+    talk = subprocess.run(
+        line,
+        shell=True,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert talk.returncode == 0, talk.stderr
+    assert '"type": "connection_established"' in talk.stdout
+    assert '"conversation_id": 1' in talk.stdout
+    assert '"type": "message_ack"' in talk.stdout
+    assert '"type": "chat_message"' in talk.stdout
+
+
+def test_talk_without_a_server_or_a_right_is_one_line(project):
+    assert "no server" in one_line(project.manage("talk", "Hi"))
+    project.serve()
+    assert "refused the login" in one_line(project.manage("talk", "Hi", "--password", "wrong"))
+
+
+def test_the_demo_is_refused_while_debug_is_off(empty_project):
+    project = empty_project
+    project.manage("migrate", "-v", "0")
+    assert "DEBUG" in one_line(project.manage("demo", DEBUG="off"))
+    assert project.manage("demo", "--if-empty", DEBUG="off").returncode == 0
+    count = "from django.contrib.auth import get_user_model as u; print(u().objects.count())"
+    assert project.manage("shell", "--no-imports", "-c", count).stdout.strip() == "0"
+
+
+def test_a_real_variable_beats_the_file(project):
+    (project.home / ".env").write_text("SECRET_KEY=x\nWEBSOCKET_HOST=from-the-file\n")
+    show = "from django.conf import settings; print(settings.WEBSOCKET_HOST)"
+    shell = ("shell", "--no-imports", "-c", show)
+    assert project.manage(*shell).stdout.strip() == "from-the-file"
+    assert project.manage(*shell, WEBSOCKET_HOST="real").stdout.strip() == "real"
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [("exit 1", "Python 3.11"), ('case "$1" in -m) exit 1;; esac', "python3-venv")],
+)
+def test_a_python_that_cannot_do_it_is_one_line(project, program, says):
+    fake = project.home / "fake-python"
+    fake.write_text(f"#!/bin/sh\n{program}\nexit 0\n")
+    fake.chmod(0o755)
+    run = subprocess.run(
+        ["make", "run", f"PYTHON={fake}"],
+        cwd=project.home,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    errors = [line for line in run.stderr.splitlines() if line.startswith("error:")]
+    assert run.returncode != 0
+    assert len(errors) == 1
+    assert says in errors[0]

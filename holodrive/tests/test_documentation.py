@@ -1,0 +1,189 @@
+"""README.md and docs/ say what the code does: settings, codes, frames, links."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from chat import events as chat_events
+from holodrive.realtime import wire
+from notifications import events as notification_events
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+REFERENCE = ROOT / "docs" / "reference"
+PROTOCOL = (REFERENCE / "protocol.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+SETTINGS = ast.parse((ROOT / "holodrive" / "settings.py").read_text())
+READS = ("flag", "text", "number", "seconds", "names", "database", "redis")
+
+DOCUMENTED_PATHS = [
+    "/ws/notifications/",
+    "/ws/notifications/?token=",
+    "/ws/notifications/YOUR_JWT_TOKEN",
+    "/ws/notifications/token=YOUR_JWT_TOKEN",
+    "/ws/notifications/{user_id}/YOUR_TOKEN",
+    "/ws/chat/{conversation_id}/",
+    "/ws/chat/{conversation_id}/?token=",
+    "/ws/chat/{conversation_id}/YOUR_JWT_TOKEN",
+]
+
+
+def read_variables() -> dict[str, ast.expr | None]:
+    """The variables that settings.py reads, each with its default as written there."""
+    found: dict[str, ast.expr | None] = {}
+    for call in ast.walk(SETTINGS):
+        match call:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="env"), attr=kind),
+                args=[ast.Constant(value=str(name)), *defaults],
+                keywords=keywords,
+            ) if kind in READS:
+                named = [word.value for word in keywords if word.arg == "default"]
+                found[name] = next(iter([*defaults, *named]), None)
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Attribute(value=ast.Name(id="os"), attr="environ"), attr="get"
+                ),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                found[name] = None
+    return found
+
+
+def configuration_table() -> dict[str, str]:
+    """The rows of README's configuration table: variable and default."""
+    section = README.split("\n## Configuration\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE)
+    names = [name for name, _ in rows]
+    assert len(names) == len(set(names)), "a variable stands there twice"
+    return dict(rows)
+
+
+def test_every_variable_that_the_settings_read_is_in_the_configuration_table() -> None:
+    assert "REALTIME_RESUME_LIMIT" in read_variables()  # or the parse finds nothing
+    assert read_variables().keys() - configuration_table().keys() == set()
+
+
+def test_the_configuration_table_names_no_variable_that_is_not_read() -> None:
+    assert configuration_table().keys() - read_variables().keys() == set()
+
+
+def test_settings_read_the_environment_in_no_way_that_these_tests_do_not_see() -> None:
+    uses = [node for node in ast.walk(SETTINGS) if isinstance(node, ast.Name) and node.id == "env"]
+    environs = [
+        n for n in ast.walk(SETTINGS) if isinstance(n, ast.Attribute) and n.attr == "environ"
+    ]
+    assert len(uses) - 1 + len(environs) == len(read_variables())  # one is the assignment of env
+
+
+def test_a_default_that_is_a_plain_value_is_the_one_in_the_table() -> None:
+    table = configuration_table()
+    compared = 0
+    for name, default in read_variables().items():
+        if isinstance(default, ast.Constant) and default.value != "":
+            value = default.value
+            written = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+            assert table[name] == f"`{written}`", name
+            compared += 1
+    assert compared > 5
+
+
+def test_every_variable_of_the_example_file_is_in_the_configuration_table() -> None:
+    example = (ROOT / ".env.example").read_text()
+    names = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    assert names
+    assert names - configuration_table().keys() == set()
+
+
+@pytest.mark.parametrize("code", list(wire.CloseCode))
+def test_every_close_code_is_in_the_protocol(code: wire.CloseCode) -> None:
+    section = PROTOCOL.split("\n## Close codes\n")[1]
+    assert re.search(rf"^\| {int(code)} \|", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", list(wire.ErrorCode))
+def test_every_error_code_is_in_the_protocol(code: wire.ErrorCode) -> None:
+    section = PROTOCOL.split("\n## Errors\n")[1].split("\n## ")[0]
+    assert re.search(rf"^\| `{code}` \|", section, re.MULTILINE)
+
+
+def frames() -> dict[str, list[type[msgspec.Struct]]]:
+    """Every frame and command on the wire, by its type; some have more than one shape."""
+    found: dict[str, list[type[msgspec.Struct]]] = {}
+    for module in (wire, chat_events, notification_events):
+        for name, shape in vars(module).items():
+            if not isinstance(shape, type) or shape.__module__ != module.__name__:
+                continue
+            if issubclass(shape, wire.Frame | wire.Command):
+                tag = str(shape.__struct_config__.tag)
+                if tag != name:  # else it is a base, with msgspec's own tag
+                    found.setdefault(tag, []).append(shape)
+    return found
+
+
+def examples(text: str) -> Iterator[Any]:
+    for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield json.loads(block)
+
+
+def fits(example: dict[str, Any], shape: type[msgspec.Struct]) -> bool:
+    """Whether the example has the shape's fields: of a frame all, of a command those required."""
+    fields = msgspec.structs.fields(shape)
+    keys = example.keys() - {"type"}
+    required = {
+        field.encode_name
+        for field in fields
+        if (
+            field.required
+            if issubclass(shape, wire.Command)
+            else field.default is not msgspec.UNSET
+        )
+    }
+    return required <= keys <= {field.encode_name for field in fields}
+
+
+def test_every_example_of_the_protocol_has_the_fields_of_a_frame() -> None:
+    shapes = frames()
+    for example in examples(PROTOCOL):
+        assert any(fits(example, shape) for shape in shapes[example["type"]]), example
+
+
+@pytest.mark.parametrize("kind", sorted(frames()))
+def test_every_shape_of_every_frame_has_an_example(kind: str) -> None:
+    known = [example for example in examples(PROTOCOL) if example["type"] == kind]
+    for shape in frames()[kind]:
+        assert any(fits(example, shape) for example in known), shape
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_example_in_json_can_be_parsed(page: Path) -> None:
+    list(examples(page.read_text()))
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        found = (page.parent / file).resolve() if file else page
+        assert found.is_file(), f"{target} leads nowhere"
+        assert not anchor or anchor in anchors(found.read_text()), f"{target} has no such heading"
+
+
+@pytest.mark.parametrize("path", DOCUMENTED_PATHS)
+def test_the_contract_names_every_documented_path(path: str) -> None:
+    assert path in (REFERENCE / "websocket-paths.md").read_text()
