@@ -15,7 +15,7 @@ class ChatConsumer(RealtimeConsumer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.typing = TypingState(self._tell_typing, services.TYPING_TIMEOUT)
+        self.typing = TypingState(self._tell_typing, services.TYPING_TIMEOUT, self.hub.loop)
 
     @property
     def conversation_id(self) -> int:

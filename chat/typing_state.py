@@ -9,12 +9,17 @@ AGAIN_AFTER = 1.0  # seconds: what is said more often is coalesced
 
 
 class TypingState:
-    """Calls `tell(is_typing)` on each change, again at most once a second while it goes on."""
+    """Calls `tell(is_typing)` on each change, again at most once a second while it goes on.
 
-    def __init__(self, tell: Callable[[bool], None], timeout: float) -> None:
+    `loop` gives the time and the timer; `timeout` is in seconds.
+    """
+
+    def __init__(
+        self, tell: Callable[[bool], None], timeout: float, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._tell = tell
         self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._told_at = 0.0
         self._end: asyncio.TimerHandle | None = None
 

@@ -5,7 +5,7 @@ of Django: a probe has no Host that ALLOWED_HOSTS knows, and must not wait for a
 import asyncio
 import json
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import redis.asyncio
 from channels.layers import get_channel_layer
@@ -24,9 +24,10 @@ _PROBE_SECONDS = 2.0
 class Operations:
     """An ASGI wrapper that answers the three paths and hands everything else on."""
 
+    draining: ClassVar[bool] = False  # set by the server when it begins to stop
+
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self.draining = False
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None

@@ -9,6 +9,7 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import main
 
+from holodrive.realtime.operations import Operations
 from holodrive.realtime.outbox import EXTENSION
 from holodrive.realtime.redaction import redact
 
@@ -93,6 +94,8 @@ class RealtimeServer(Server):
         return super().create_application(protocol, scope)
 
     def kill_all_applications(self) -> Any:
+        """Daphne's shutdown step."""
+        Operations.draining = True
         # A connection that has no application yet makes Daphne's own loop raise KeyError and cancel
         # nobody.
         for protocol, details in list(self.connections.items()):

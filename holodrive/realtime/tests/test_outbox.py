@@ -1,0 +1,171 @@
+"""Outboxes and shared frames."""
+
+import asyncio
+
+import pytest
+from twisted.internet import abstract, tcp
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from holodrive.realtime import server
+from holodrive.realtime.outbox import EXTENSION, DirectOutbox, QueuedOutbox, SharedFrame, outbox
+from holodrive.realtime.publish import Breaker
+from testing.client import PATIENCE
+
+
+def parsed(content):
+    """The frame as the `websockets` library reads it."""
+    reader = StreamReader()
+    reader.feed_data(content)
+    parsing = Frame.parse(reader.read_exact, mask=False)
+    try:
+        while True:
+            next(parsing)
+    except StopIteration as done:
+        return done.value
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 200_000])
+def test_a_shared_frame_is_one_unmasked_text_frame(size):
+    text = "ў" + "x" * (size - 2) if size > 1 else "x" * size
+    frame = parsed(SharedFrame(text).bytes)
+    assert (frame.opcode, frame.fin, bytes(frame.data).decode()) == (Opcode.TEXT, True, text)
+
+
+def test_the_bytes_are_built_once():
+    frame = SharedFrame("x")
+    assert frame.bytes is frame.bytes
+
+
+class Writer:
+    def __init__(self, waiting=0):
+        self.frames, self.bytes_waiting = [], waiting
+
+    def __call__(self, frame):
+        self.frames.append(frame)
+
+    def waiting(self):
+        return self.bytes_waiting
+
+
+@pytest.fixture
+def sent():
+    return []
+
+
+@pytest.fixture
+def send(sent):
+    async def record(message):
+        sent.append(message)
+
+    return record
+
+
+async def test_the_server_extension_is_used_where_there_is_one(send):
+    assert isinstance(outbox({"extensions": {EXTENSION: Writer()}}, send, 0), DirectOutbox)
+    assert isinstance(outbox({"extensions": {}}, send, 0), QueuedOutbox)
+    assert isinstance(outbox({}, send, 0), QueuedOutbox)
+
+
+async def test_over_half_of_the_limit_only_what_is_in_the_log_goes_out(send):
+    writer = Writer(waiting=600)
+    box = DirectOutbox(send, 1000, writer)
+    box.send(SharedFrame("typing"), ephemeral=True)
+    box.send(SharedFrame("event"))
+    assert len(writer.frames) == 1
+
+
+async def test_over_the_limit_the_socket_closes_with_4408(send, sent):
+    writer = Writer(waiting=990)
+    box = DirectOutbox(send, 1000, writer)
+    box.send(SharedFrame("x" * 50))
+    box.send(SharedFrame("later"))
+    await box._closing
+    assert writer.frames == []
+    assert sent == [{"type": "websocket.close", "code": 4408}]
+
+
+async def test_a_large_frame_passes_when_nothing_waits(send):
+    writer = Writer()
+    DirectOutbox(send, 10, writer).send(SharedFrame("x" * 50))
+    assert len(writer.frames) == 1
+
+
+async def test_without_a_limit_nothing_is_bounded(send):
+    writer = Writer(waiting=10**9)
+    DirectOutbox(send, 0, writer).send(SharedFrame("x"))
+    assert len(writer.frames) == 1
+
+
+async def test_a_queue_keeps_the_order_and_closes_behind_it(send, sent):
+    box = QueuedOutbox(send, 0)
+    for number in range(3):
+        box.send(SharedFrame(str(number)))
+    box.close(4404)
+    async with asyncio.timeout(PATIENCE):
+        await box._closing
+    assert [message.get("text") for message in sent] == ["0", "1", "2", None]
+    assert sent[-1]["code"] == 4404
+
+
+async def test_a_slow_reader_on_asgi_is_bounded_too(sent):
+    async def never(message):
+        sent.append(message)
+        if message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+
+    box = QueuedOutbox(never, 1000)
+    for _ in range(100):
+        box.send(SharedFrame("x" * 90))
+    assert box.closed == 4408
+    assert box.waiting() <= 1000
+    await box.stop()
+
+
+def test_twisted_still_has_the_names_that_are_written_past():
+    """An upgrade that renames them would silently cost the direct write."""
+    for name in ("_tempDataLen", "dataBuffer", "disconnecting", "offset"):
+        assert hasattr(abstract.FileDescriptor(reactor=object()), name)
+    assert callable(tcp.Connection.writeSomeData)
+
+
+def test_a_transport_without_those_names_gets_an_ordinary_write():
+    class Transport:
+        written = b""
+
+        def write(self, content):
+            self.written += content
+
+    transport = Transport()
+    server.write_now(transport, b"frame")
+    assert transport.written == b"frame"
+    assert server.waiting_bytes(transport) == 0
+
+
+def test_what_the_system_does_not_take_is_queued_behind():
+    class Transport:
+        _tempDataLen, dataBuffer, disconnecting, offset = 0, b"", False, 0
+        queued = b""
+
+        def writeSomeData(self, content):
+            return 2
+
+        def write(self, content):
+            self.queued += content
+
+    transport = Transport()
+    server.write_now(transport, b"frame")
+    assert transport.queued == b"ame"
+    transport._tempDataLen = 3
+    server.write_now(transport, b"next")
+    assert transport.queued == b"amenext"
+
+
+def test_a_breaker_lets_one_try_through_after_its_pause():
+    now = 0.0
+    breaker = Breaker(clock=lambda: now)
+    assert breaker.allows
+    breaker.failed(1, OSError("gone"))
+    assert not breaker.allows
+    now = 1.1
+    assert breaker.allows
