@@ -80,6 +80,17 @@ def make_user(transactional_db: None) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def trip(make_user: Callable[..., Any]) -> Any:
+    """A trip conversation, with its two members in `trip.rider` and `trip.driver`."""
+    from chat.services import open_trip
+
+    rider, driver = make_user("rider"), make_user("driver")
+    trip: Any = open_trip(rider=rider, driver=driver)
+    trip.rider, trip.driver = rider, driver
+    return trip
+
+
+@pytest.fixture
 def dial(transactional_db: None) -> Iterator[Callable[..., RemoteSocket]]:
     """Opens sockets to a server process: `dial(server, path, user)`; closed at the end."""
     sockets: list[RemoteSocket] = []

@@ -3,18 +3,9 @@
 import pytest
 from rest_framework.test import APIClient
 
-from chat.models import Conversation, Message, Participant
+from chat.models import Conversation, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def trip(make_user):
-    trip = Conversation.objects.create(kind="trip")
-    trip.rider, trip.driver = make_user("rider"), make_user("driver")
-    for user in (trip.rider, trip.driver):
-        Participant.objects.create(conversation=trip, user=user, role=user.role)
-    return trip
 
 
 @pytest.fixture

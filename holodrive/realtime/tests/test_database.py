@@ -10,20 +10,11 @@ from django.db import transaction
 from django.db.backends.signals import connection_created
 
 from chat import services
-from chat.models import Conversation, Message, Participant
+from chat.models import Message
 from holodrive.realtime import consumer, hub
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def trip(make_user):
-    trip = Conversation.objects.create(kind="trip")
-    trip.rider, trip.driver = make_user("rider"), make_user("driver")
-    for user in (trip.rider, trip.driver):
-        Participant.objects.create(conversation=trip, user=user, role=user.role)
-    return trip
 
 
 async def test_a_slow_query_of_one_socket_delays_no_other(connect, trip, monkeypatch):

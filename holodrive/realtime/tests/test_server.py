@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from websockets.exceptions import ConnectionClosed
 
-from chat.models import Conversation, Message, Participant
+from chat.models import Message
 from notifications.models import Notification
 from testing.client import RemoteSocket, access_token
 
@@ -20,16 +20,6 @@ SAVE = (
     "from notifications.models import Notification; "
     "Notification.objects.create(recipient_id={}, title='{}')"
 )
-
-
-@pytest.fixture
-def trip(make_user):
-    """A trip of a rider and a driver."""
-    trip = Conversation.objects.create(kind="trip")
-    trip.rider, trip.driver = make_user("rider"), make_user("driver")
-    for user in (trip.rider, trip.driver):
-        Participant.objects.create(conversation=trip, user=user, role=user.role)
-    return trip
 
 
 @pytest.mark.parametrize("kind", ["serve", "daphne", "uvicorn"])
