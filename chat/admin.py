@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest
 
@@ -36,6 +38,11 @@ class MessageAdmin(admin.ModelAdmin):
     readonly_fields = ("client_message_id", "is_from_support", "seq", "created_at", "edited_at")
     ordering = ("-id",)
     show_full_result_count = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Message | None = None) -> Any:
+        """What was said, by whom and where, stays; its text may be edited."""
+        fixed = ("conversation", "sender")
+        return self.readonly_fields if obj is None else (*fixed, *self.readonly_fields)
 
     def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         return False

@@ -14,6 +14,7 @@ from chat.consumers import ChatConsumer  # noqa: E402
 from holodrive.realtime.consumer import UnknownEndpoint  # noqa: E402
 from holodrive.realtime.credentials import LiftCredentials  # noqa: E402
 from holodrive.realtime.operations import Operations  # noqa: E402
+from holodrive.realtime.redaction import redact_plain_daphne  # noqa: E402
 from notifications.consumers import NotificationConsumer  # noqa: E402
 
 websocket = URLRouter(
@@ -24,6 +25,7 @@ websocket = URLRouter(
     ]
 )
 
+redact_plain_daphne()
 # Credentials are lifted out of the scope before anything else sees (and might log) a path.
 application = LiftCredentials(
     Operations(ProtocolTypeRouter({"http": django, "websocket": websocket}))

@@ -59,10 +59,11 @@ class Environment:
             raise ImproperlyConfigured(f"{name}={value}: {wants} is wanted")
         return value
 
-    def seconds(self, name: str, default: float) -> float:
-        value = float(self.read(name, "float", default, "a number of seconds"))
-        if value < 0:
-            raise ImproperlyConfigured(f"{name}={value}: a number of seconds is wanted")
+    def seconds(self, name: str, default: float, *, at_least: float) -> float:
+        wants = f"a number of seconds from {at_least:g} up"
+        value = float(self.read(name, "float", default, wants))
+        if not value >= at_least:
+            raise ImproperlyConfigured(f"{name}={value:g}: {wants} is wanted")
         return value
 
     def names(self, name: str, default: list[str]) -> list[str]:

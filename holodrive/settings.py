@@ -71,7 +71,7 @@ REALTIME_DATABASE_THREADS = env.number("REALTIME_DATABASE_THREADS", 16, at_least
 REALTIME_MAX_FRAME_BYTES = env.number("REALTIME_MAX_FRAME_BYTES", 65_536, at_most=1_048_576)
 REALTIME_OUTBOX_BYTES = env.number("REALTIME_OUTBOX_BYTES", 1_048_576)
 REALTIME_RESUME_LIMIT = env.number("REALTIME_RESUME_LIMIT", 500, at_least=1)
-REALTIME_RECONCILE_SECONDS = env.seconds("REALTIME_RECONCILE_SECONDS", 2)
+REALTIME_RECONCILE_SECONDS = env.seconds("REALTIME_RECONCILE_SECONDS", 2, at_least=0.1)
 REALTIME_HEARTBEAT_SECONDS = env.number("REALTIME_HEARTBEAT_SECONDS", 25, at_least=1)
 REALTIME_LOG_DAYS = env.number("REALTIME_LOG_DAYS", 7)
 
@@ -85,6 +85,7 @@ REALTIME_BIND = env.text("REALTIME_BIND", "")
 DATABASES: dict[str, Any] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 }
+_url_options = DATABASES["default"].get("OPTIONS", {})  # ?sslmode=require
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE beside WAL: WAL alone refused 78 of 400 concurrent writes, both together none.
     DATABASES["default"] |= {
@@ -93,6 +94,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            **_url_options,
         },
         # Threads on an in-memory test database refuse each other's writes ("table is locked").
         "TEST": {"NAME": env.text("TEST_DATABASE_FILE", str(BASE_DIR / ".run" / "test.sqlite3"))},
@@ -105,6 +107,7 @@ else:
         "OPTIONS": {
             "pool": {"min_size": 2, "max_size": 2 * REALTIME_DATABASE_THREADS, "timeout": 10},
             "options": "-c lock_timeout=2s",
+            **_url_options,
         },
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -174,6 +177,8 @@ LOGGING: dict[str, Any] = {
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
+        # Django's own handler (with DEBUG) would print paths unredacted, and every line twice.
+        "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
         "holodrive": {"level": env.text("LOG_LEVEL", "INFO").upper()},
         # uvicorn brings handlers of its own; with these its access log is redacted as well.
         "uvicorn": {"handlers": ["console"], "propagate": False},

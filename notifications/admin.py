@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest
 
@@ -16,6 +18,10 @@ class NotificationAdmin(admin.ModelAdmin):
     readonly_fields = ("created_at", "read_at")
     ordering = ("-id",)
     show_full_result_count = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Notification | None = None) -> Any:
+        """A notification stays with whom it was sent to: the old recipient's apps keep it."""
+        return self.readonly_fields if obj is None else ("recipient", *self.readonly_fields)
 
     def has_delete_permission(self, request: HttpRequest, obj: Notification | None = None) -> bool:
         return False

@@ -3,10 +3,11 @@
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 
 from holodrive.realtime import log
@@ -30,8 +31,11 @@ class NotificationQuerySet(PublishedQuerySet["Notification"]):
         When a chunk fails (IntegrityError: no such user), those before it stay.
         """
         recipients = sorted({user if isinstance(user, int) else user.pk for user in users})
-        for start in range(0, len(recipients), CHUNK):
-            self._notify_chunk(recipients[start : start + CHUNK], content)
+        # In the caller's transaction locks add up: one order over all chunks, or callers deadlock.
+        inside = connection.in_atomic_block
+        with log.writing(*map(events.stream_of, recipients)) if inside else nullcontext():
+            for start in range(0, len(recipients), CHUNK):
+                self._notify_chunk(recipients[start : start + CHUNK], content)
         return len(recipients)
 
     @log.retrying

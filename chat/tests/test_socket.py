@@ -337,3 +337,12 @@ async def test_a_muted_member_is_not_notified(conversation):
     await Participant.objects.aupdate(muted_until="2999-01-01T00:00:00+00:00")
     await Message(conversation=conversation, sender=conversation.admin, text="Hi").asave()
     assert not await Notification.objects.aexists()
+
+
+async def test_who_was_removed_can_resume_nothing(rider, conversation):
+    await Message(conversation=conversation, sender=conversation.admin, text="secret").asave()
+    await rider.frame("chat_message")
+    await Participant.objects.filter(user=conversation.rider).adelete()
+    rider.send({"type": "resume", "last_seq": 0})
+    assert (await rider.frame())["code"] == "not_found"
+    assert await rider.closed() == 4404

@@ -91,7 +91,7 @@ class RealtimeConsumer:
 
     async def run(self) -> None:
         await self._receive()  # websocket.connect
-        credential = self.scope["credential"]
+        credential = self.scope.get("credential")
         origin = judge_origin(self.scope, has_token=credential is not None)
         if origin is OriginRule.FOREIGN:
             await self._send({"type": "websocket.close", "code": HTTPStatus.FORBIDDEN})
@@ -111,7 +111,7 @@ class RealtimeConsumer:
             cookie = auth.session_key(self.scope)
             if origin is OriginRule.MISSING and cookie is not None:
                 raise wire.Forbidden("A session needs an Origin header.")
-            self.identity = await in_database(auth.identify, self.scope["credential"], cookie)
+            self.identity = await in_database(auth.identify, self.scope.get("credential"), cookie)
             stream = self.stream()
             # Subscribe first, read after: what is committed in between is held, not missed.
             self.subscription = self.hub.subscribe(stream, self.outbox, self.user.pk)
@@ -210,21 +210,21 @@ class RealtimeConsumer:
         self.send(wire.Pong(server_time=wire.timestamp(timezone.now())))
 
     async def resume(self, command: wire.Resume) -> None:
-        """Everything behind `last_seq`, as it was sent; live events wait until it is out."""
+        """Everything behind `last_seq`, as it was sent; live events wait until it is out. Who has
+        lost the right to be here gets nothing but a close.
+        """
         subscription = self.subscription
         assert subscription is not None
         subscription.hold()
         head = subscription.cursor
         try:
-            head, missed = await in_database(self._missed, command.last_seq)
+            welcome, missed = await in_database(self._look, command.last_seq)
+            head = welcome.last_seq
             self._send_missed(missed, command.last_seq, head)
+        except wire.NotFound as refusal:
+            self._refuse(refusal)
         finally:
             subscription.release(head)
-
-    def _missed(self, last_seq: int) -> tuple[int, list[LoggedEvent] | None]:
-        stream = self.stream()
-        head = log.heads([stream]).get(stream, 0)
-        return head, log.missed(stream, last_seq, head, settings.REALTIME_RESUME_LIMIT)
 
     def _send_missed(self, missed: list[LoggedEvent] | None, last_seq: int, head: int) -> None:
         for event in missed or ():

@@ -46,7 +46,8 @@ class LiftCredentials:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] in ("websocket", "http") and scope["path"].startswith("/ws"):
+        # Only under our own prefix: elsewhere a `token` is somebody else's.
+        if scope["type"] in ("websocket", "http") and scope["path"].startswith("/ws/"):
             scope = lift(scope)
         await self._app(scope, receive, send)
 
@@ -61,13 +62,10 @@ def lift(scope: Scope) -> Scope:
     query, in_query = _split_query(scope.get("query_string", b""))
     candidates = (_bearer(scope), _subprotocol(scope), in_query, in_path)
     credential = next((found for found in candidates if found is not None), None)
-    return {
-        **scope,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query,
-        "credential": credential,
-    }
+    lifted = {**scope, "credential": credential}
+    if path != scope["path"]:
+        lifted |= {"path": path, "raw_path": path.encode()}
+    return lifted | {"query_string": query}
 
 
 def _split_path(path: str) -> tuple[str, Credential | None]:

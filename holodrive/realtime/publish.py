@@ -131,10 +131,9 @@ class SyncWaker:
                     pipeline.publish(channel, message)
                 pipeline.execute()
         except (redis.RedisError, OSError) as problem:
-            if not isinstance(problem.__cause__, FileNotFoundError):
+            # Without the embedded Valkey's socket file nobody serves here: nobody is to be woken.
+            if not isinstance(problem.__cause__ or problem.__context__, FileNotFoundError):
                 self._breaker.failed(len(wake_ups), problem)
-            # else: the embedded Valkey's socket file is not there, so nobody serves, and nobody is
-            # to be woken
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 import logging
 import re
+import sys
+from typing import Any
 
 # What can carry a token: the documented paths, a query parameter, and anything that looks like a
 # JWT.
@@ -28,3 +30,18 @@ class RedactTokens(logging.Filter):
         if record.exc_text:
             record.exc_text = redact(record.exc_text)
         return True
+
+
+def redact_plain_daphne() -> None:
+    """The `daphne` command prints its access lines itself, past logging: redact them there.
+    `manage.py serve` and uvicorn do not come this way.
+    """
+    access = sys.modules.get("daphne.access")
+    if access is None:
+        return
+    write_entry = access.AccessLogGenerator.write_entry
+
+    def write_redacted(self: Any, *args: Any, request: str, **kwargs: Any) -> None:
+        write_entry(self, *args, request=redact(request), **kwargs)
+
+    access.AccessLogGenerator.write_entry = write_redacted

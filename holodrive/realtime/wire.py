@@ -21,17 +21,13 @@ class CloseCode(IntEnum):
 
     | code | when | the client should |
     |---|---|---|
-    | 1011 | the server failed | resume |
-    | 1012 | server restarting | resume after `delay_ms` |
     | 4400 | too many bad frames | not retry |
     | 4401 | no, bad or expired credentials | get a new token first |
     | 4403 | a cookie without an Origin | not retry |
     | 4404 | no such conversation for this user | not retry |
-    | 4408 | too slow to read | resume at once |
+    | 4408 | too slow to read, or the log was pruned under it | resume at once |
     """
 
-    INTERNAL = 1011
-    RESTART = 1012
     BAD_FRAMES = 4400
     UNAUTHENTICATED = 4401
     FORBIDDEN = 4403

@@ -123,3 +123,16 @@ async def test_an_edited_notification_comes_again_with_the_same_id(connect, make
     assert (await socket.frame("notification"))["notification"]["title"] == "Hello"
     await row.asave()  # nothing changed: no event
     await socket.quiet()
+
+
+async def test_one_save_that_edits_and_marks_read_tells_both(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    socket = await connect("/ws/notifications/", user)
+    row = await Notification.objects.acreate(recipient=user, title="Helo")
+    await socket.frame("notification")
+    row.title, row.status = "Hello", "read"
+    await row.asave()
+    frame = await socket.frame("notification")
+    assert (frame["notification"]["title"], frame["notification"]["status"]) == ("Hello", "read")
+    assert frame["unread_count"] == 0
+    assert row.read_at is not None

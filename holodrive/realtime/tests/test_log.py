@@ -2,13 +2,17 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
+from django.utils import timezone
 
 from chat.models import Conversation, Message, Participant
 from holodrive.realtime import log, publish
-from holodrive.realtime.models import Event, Stream
+from holodrive.realtime.models import Event, RevokedSession, Stream
 from holodrive.realtime.published import SilentWriteError
 from notifications.models import Notification
 
@@ -107,10 +111,11 @@ def test_a_message_and_its_notifications_commit_together(make_user, announced):
         lambda: Notification.objects.all().delete(),
         lambda: Message.objects.bulk_update([], ["text"]),
         lambda: Message.objects.filter(pk=1).delete(),
+        lambda: Message(pk=1, conversation_id=1).delete(),
     ],
 )
 def test_a_bulk_write_that_would_tell_nobody_is_refused_and_names_the_way(write):
-    with pytest.raises(SilentWriteError, match=r"services|notify|save"):
+    with pytest.raises(SilentWriteError, match=r"services|notify|save|refused"):
         write()
 
 
@@ -219,3 +224,21 @@ def test_the_tail_names_each_streams_newest_event(make_user):
     tail = log.tail(before)
     assert tail.newest == {f"user.{one.pk}": 3, f"user.{two.pk}": 1}
     assert tail.last_id == log.last_id()
+
+
+def test_old_events_and_expired_logins_are_pruned(make_user, settings):
+    user = make_user()
+    for title in "abc":
+        Notification.objects.create(recipient=user, title=title)
+    now = timezone.now()
+    Event.objects.filter(seq__lt=3).update(created_at=now - timedelta(days=8))
+    for days in (-1, 1):
+        RevokedSession.objects.create(sid=f"sid{days}", expires_at=now + timedelta(days=days))
+    call_command("prune", stdout=StringIO())
+    assert seqs(f"user.{user.pk}") == [3]
+    assert Stream.objects.get(name=f"user.{user.pk}").head == 3
+    assert RevokedSession.objects.get().sid == "sid1"
+    settings.REALTIME_LOG_DAYS = 0
+    Event.objects.update(created_at=now - timedelta(days=800))
+    call_command("prune", stdout=StringIO())
+    assert seqs(f"user.{user.pk}") == [3]
