@@ -250,11 +250,11 @@ class Hub:
 
     async def _receive(self, channel: str) -> None:
         while True:
-            message = await self.layer.receive(channel)
             try:
-                self._received(message)
-            except (KeyError, TypeError, ValueError):
-                logger.exception("A wake-up was not understood")
+                self._received(await self.layer.receive(channel))
+            except Exception:
+                logger.exception("A wake-up was not understood: the log has what it was about")
+                await asyncio.sleep(_LAYER_RETRY)
 
     def _received(self, message: dict[str, Any]) -> None:
         if "e" in message:

@@ -159,6 +159,18 @@ async def test_the_last_subscriber_leaves_and_nothing_is_kept(hub, committed):
     assert not hub._topics
 
 
+async def test_a_wake_up_that_is_not_understood_stops_no_other(hub, committed, monkeypatch):
+    monkeypatch.setattr(hub_module, "_LAYER_RETRY", 0)
+    outbox = join(hub, 0)
+    event = committed.commit()
+    async with asyncio.timeout(PATIENCE):
+        while STREAM not in hub._joined:
+            await asyncio.sleep(0)  # noqa: ASYNC110 - a step of the loop, until the hub has joined
+    for message in ({}, {"e": 5, "t": 0}, {"e": [list(event)], "t": 0}):
+        await hub.layer.group_send(STREAM, message)
+    await outbox.until(1)
+
+
 @pytest.mark.parametrize("seed", range(40))
 async def test_no_interleaving_loses_doubles_or_reorders(hub, committed, seed):
     """Commits, wake-ups (lost, doubled, late), joins between any two steps, repairs."""
