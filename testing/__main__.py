@@ -9,7 +9,6 @@ import sys
 
 from testing.services import program
 
-
 # These choose their database themselves, or have none: once is enough.
 ONCE = ("holodrive/realtime/tests/test_commands.py", "holodrive/tests")
 
@@ -27,7 +26,7 @@ def main() -> int:
         print(f"\n== The suite on {database}", flush=True)
         environment = os.environ | {"TEST_DATABASE": database}
         ignored = [f"--ignore={path}" for path in ONCE] if database != databases[0] else []
-        command = [sys.executable, "-m", "pytest", "-q", *ignored, *sys.argv[1:]]
+        command = [sys.executable, "-m", "pytest", "-q", "-rs", *ignored, *sys.argv[1:]]
         run = subprocess.run(command, env=environment)
         if run.returncode:
             failed.append(database)

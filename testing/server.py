@@ -47,7 +47,11 @@ class ServerProcess:
         self.kind = kind
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self.environment = os.environ | {"DATABASE_URL": test_database_url(), **settings}
+        self.environment = os.environ | {
+            "DATABASE_URL": test_database_url(),
+            "WEBSOCKET_URL": self.address,
+            **settings,
+        }
         self.log_file = Path(tempfile.mkstemp(prefix="holodrive-server-")[1])
         self.process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -1,0 +1,741 @@
+// @ts-check
+// The admin's bell. RealtimeSocket keeps the connection and its place in the stream, Inbox what is known of the
+// notifications, BellView what is seen of them; startBell() at the end ties the three together.
+
+/**
+ * @typedef {{id: number, title: string, message: string, notification_type: string, related_object_type: string,
+ *   related_object_id: number | null, created_at: string, status: string}} Item
+ * @typedef {{results: Item[], has_more: boolean, last_seq: number}} Page
+ * @typedef {{type: string, seq?: number, [field: string]: any}} Frame
+ * @typedef {{type: string, [field: string]: any}} Command
+ * @typedef {"connecting" | "live" | "waiting" | "signed-out" | "stopped"} State
+ */
+
+// The connection
+
+const CLOSE = { RESTART: 1012, BAD_FRAMES: 4400, UNAUTHENTICATED: 4401, FORBIDDEN: 4403, NOT_FOUND: 4404, TOO_SLOW: 4408 };
+const FINAL_CLOSES = new Set([CLOSE.BAD_FRAMES, CLOSE.FORBIDDEN, CLOSE.NOT_FOUND]);
+const ABNORMAL = 1006;
+
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MOST_MS = 20_000;
+const STABLE_MS = 5_000; // what lasted this long was a working connection, and starts the backoff anew
+const ANSWER_MS = 10_000; // to the first frame, to a ping, to a request
+
+/** The session is over: trying again is of no use. */
+class SignedOut extends Error {}
+
+/**
+ * Keeps a WebSocket open, and its place in the stream: every logged frame reaches `onFrame` once and in order,
+ * over any number of connections.
+ */
+class RealtimeSocket {
+  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {State} */ #state = "connecting";
+  /** The last logged frame that was handed on; null while it is for `reload` to say. @type {number | null} */
+  #lastSeq = null;
+  #failures = 0;
+  #liveSince = Infinity;
+  #heartbeatMs = 25_000;
+  /** @type {number | null} */ #restartDelayMs = null;
+  #isFillingHole = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #silenceTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #retryTimer;
+
+  /**
+   * @param {string} url without a query
+   * @param {object} owner
+   * @param {() => Promise<number>} owner.reload fetches the whole state and returns the seq that it stands for;
+   *   may throw SignedOut
+   * @param {(frame: Frame) => void} owner.onFrame
+   * @param {(state: State) => void} owner.onState
+   */
+  constructor(url, owner) {
+    this.#url = url;
+    this.#owner = owner;
+  }
+
+  #url;
+  #owner;
+
+  start() {
+    addEventListener("online", () => this.#wake());
+    addEventListener("offline", () => this.#wake());
+    addEventListener("pageshow", (event) => event.persisted && this.#wake());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#wake());
+    this.#connect();
+  }
+
+  get isLive() {
+    return this.#state === "live";
+  }
+
+  /** The seq of the last logged frame that was handed on. */
+  get lastSeq() {
+    return this.#lastSeq ?? 0;
+  }
+
+  /** What is sent while not live is lost: the owner repeats it when it is. @param {Command} command */
+  send(command) {
+    if (this.isLive) this.#socket?.send(JSON.stringify(command));
+  }
+
+  /** Start over from a fresh `reload`: what is known here cannot be brought up to date by events. */
+  resync() {
+    this.#lastSeq = null;
+    this.#retry(ABNORMAL);
+  }
+
+  async #connect() {
+    if (this.#state === "waiting") this.#setState("connecting");
+    try {
+      this.#lastSeq ??= await this.#owner.reload();
+    } catch (problem) {
+      if (problem instanceof SignedOut) this.#stop("signed-out");
+      else this.#retry(ABNORMAL);
+      return;
+    }
+    const socket = new WebSocket(`${this.#url}?last_seq=${this.#lastSeq}`);
+    this.#socket = socket;
+    this.#isFillingHole = false;
+    this.#restartDelayMs = null;
+    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
+    socket.onclose = (event) => this.#closed(event.code);
+    this.#expectWithin(ANSWER_MS);
+  }
+
+  /** @param {Frame} frame */
+  #receive(frame) {
+    if (frame.type === "connection_established") this.#welcome(frame);
+    this.#heard();
+    if (frame.type === "reconnect") this.#restartDelayMs = frame.delay_ms;
+    if (frame.type === "resumed") this.#isFillingHole = false;
+    if (isFailedResume(frame)) return this.resync();
+    if (frame.seq === undefined || this.#isNext(frame.seq)) this.#owner.onFrame(frame);
+  }
+
+  /** @param {Frame} frame */
+  #welcome(frame) {
+    this.#liveSince = performance.now();
+    if (frame.heartbeat_interval > 0) this.#heartbeatMs = frame.heartbeat_interval * 1000;
+    this.#setState("live");
+  }
+
+  /** Seqs have no holes, so a jump means that something was missed. @param {number} seq */
+  #isNext(seq) {
+    const last = /** @type {number} */ (this.#lastSeq);
+    if (seq > last + 1 && !this.#isFillingHole) {
+      this.#isFillingHole = true;
+      this.send({ type: "resume", last_seq: last });
+    }
+    if (seq !== last + 1) return false;
+    this.#lastSeq = seq;
+    return true;
+  }
+
+  // A peer that vanished without a word is only noticed by asking it: the server's own pings are out of sight here.
+
+  #heard() {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#probe(), 2 * this.#heartbeatMs);
+  }
+
+  #probe() {
+    this.send({ type: "ping" });
+    this.#expectWithin(ANSWER_MS);
+  }
+
+  /** @param {number} ms */
+  #expectWithin(ms) {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#closed(ABNORMAL), ms);
+  }
+
+  /** Something changed about the network or the page: no reason to sit out a backoff, or to trust a socket. */
+  #wake() {
+    if (this.#state === "waiting") this.#setState("waiting"); // its text depends on navigator.onLine
+    if (this.#state === "waiting" && navigator.onLine) this.#retryNow();
+    else if (this.isLive) this.#probe();
+  }
+
+  /** @param {number} code */
+  #closed(code) {
+    if (code === CLOSE.UNAUTHENTICATED) this.#stop("signed-out");
+    else if (FINAL_CLOSES.has(code)) this.#stop("stopped");
+    else this.#retry(code);
+  }
+
+  /** @param {State} state */
+  #stop(state) {
+    this.#drop();
+    this.#setState(state);
+  }
+
+  /** @param {number} code */
+  #retry(code) {
+    const wasStable = performance.now() - this.#liveSince > STABLE_MS;
+    if (wasStable) this.#failures = 0;
+    this.#drop();
+    this.#setState("waiting");
+    this.#retryTimer = setTimeout(() => this.#retryNow(), this.#delayAfter(code, wasStable));
+  }
+
+  /** @param {number} code @param {boolean} wasStable */
+  #delayAfter(code, wasStable) {
+    if (code === CLOSE.TOO_SLOW && wasStable) return 0;
+    if (code === CLOSE.RESTART && this.#restartDelayMs !== null) return this.#restartDelayMs;
+    // Full jitter: after an outage all clients come back, and must not come at the same moments.
+    return Math.random() * Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** this.#failures++);
+  }
+
+  #retryNow() {
+    clearTimeout(this.#retryTimer);
+    this.#connect();
+  }
+
+  /** Let go at once: on a dead network, `close` alone would wait for an answer. */
+  #drop() {
+    clearTimeout(this.#silenceTimer);
+    clearTimeout(this.#retryTimer);
+    this.#liveSince = Infinity;
+    if (this.#socket === null) return;
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+    this.#socket = null;
+  }
+
+  /** @param {State} state */
+  #setState(state) {
+    this.#state = state;
+    this.#owner.onState(state);
+  }
+}
+
+/** @param {Frame} frame */
+function isFailedResume({ type, recovered, ref }) {
+  return (type === "resumed" && !recovered) || (type === "error" && ref === "resume");
+}
+
+// What is known
+
+const PAGE_SIZE = 20;
+
+/** The user's latest notifications, and what was asked for but is not confirmed yet. No I/O. */
+class Inbox {
+  /** @type {Map<number, Item>} */ #byId = new Map();
+  /** @type {Set<number>} */ #askedToRead = new Set();
+  #askedToReadUpTo = 0;
+  #unread;
+  #head = 0;
+  isLoaded = false;
+  hasEarlier = false;
+
+  /** @param {number} unread */
+  constructor(unread) {
+    this.#unread = unread;
+  }
+
+  /** @returns {Item[]} */
+  get latestFirst() {
+    return [...this.#byId.values()].sort((a, b) => b.id - a.id);
+  }
+
+  get newestId() {
+    return Math.max(0, ...this.#byId.keys());
+  }
+
+  get oldestId() {
+    return Math.min(Infinity, ...this.#byId.keys());
+  }
+
+  /** As the server says it, less what it is still to confirm. */
+  get unreadCount() {
+    if (this.#askedToReadUpTo) return 0;
+    return Math.max(0, this.#unread - this.#askedToRead.size);
+  }
+
+  /** @param {number} id */
+  isUnread(id) {
+    const notification = this.#byId.get(id);
+    return notification !== undefined && !this.isRead(notification);
+  }
+
+  /** @param {Item} notification */
+  isRead({ id, status }) {
+    return status === "read" || id <= this.#askedToReadUpTo || this.#askedToRead.has(id);
+  }
+
+  /** @param {Page} page */
+  replace(page) {
+    this.#byId.clear();
+    this.isLoaded = true;
+    this.addEarlier(page, Infinity);
+  }
+
+  /** A page asked for before the list was cut or replaced would leave a hole. @param {Page} page @param {number} beforeId */
+  addEarlier(page, beforeId) {
+    if (beforeId !== this.oldestId) return;
+    for (const notification of page.results) this.#byId.set(notification.id, notification);
+    this.hasEarlier = page.has_more;
+  }
+
+  /** A page that stays open for days must not hold all of them. */
+  trim() {
+    const surplus = this.latestFirst.slice(PAGE_SIZE);
+    for (const { id } of surplus) this.#byId.delete(id);
+    this.hasEarlier ||= surplus.length > 0;
+  }
+
+  /** Take in one frame, and return the notification that is new with it. @param {Frame} frame @returns {Item | null} */
+  apply(frame) {
+    if (frame.type === "connection_established") this.#head = frame.last_seq;
+    if (this.#countsNow(frame)) this.#unread = frame.unread_count;
+    if (frame.type === "notification") return this.#put(frame.notification);
+    if (frame.type === "notification_read") this.#markRead(frame);
+    return null;
+  }
+
+  /**
+   * What is caught up on counts as of then, while the first frame has already said how many there are now. An answer
+   * without a seq says that nothing changed, and may be older than the last event.
+   * @param {Frame} frame
+   */
+  #countsNow({ type, seq, unread_count }) {
+    if (unread_count === undefined) return false;
+    return seq === undefined ? type !== "notification_read" : seq > this.#head;
+  }
+
+  /** @param {Item} notification @returns {Item | null} */
+  #put(notification) {
+    const isNew = notification.id > this.newestId;
+    // An edit of one that is not loaded: taking it in would make a hole in the list that nothing fills.
+    if (notification.id < this.oldestId && this.hasEarlier) return null;
+    this.#byId.set(notification.id, notification);
+    return isNew ? notification : null;
+  }
+
+  /** @param {Frame} frame */
+  #markRead({ notification_id, up_to_id = 0 }) {
+    for (const [id, notification] of this.#byId) {
+      if (id === notification_id || id <= up_to_id) this.#byId.set(id, { ...notification, status: "read" });
+    }
+    for (const id of this.#askedToRead) {
+      if (id === notification_id || id <= up_to_id) this.#askedToRead.delete(id);
+    }
+    if (up_to_id >= this.#askedToReadUpTo) this.#askedToReadUpTo = 0;
+  }
+
+  /** @param {number} id @returns {Command} */
+  askToRead(id) {
+    this.#askedToRead.add(id);
+    return { type: "mark_as_read", notification_id: id };
+  }
+
+  /** Up to what is on the screen: what comes meanwhile was not seen. @returns {Command} */
+  askToReadAll() {
+    this.#askedToReadUpTo = this.newestId;
+    return { type: "mark_all_as_read", up_to_id: this.newestId };
+  }
+
+  /** @returns {Command[]} */
+  get unconfirmed() {
+    const one = [...this.#askedToRead].map((id) => ({ type: "mark_as_read", notification_id: id }));
+    return this.#askedToReadUpTo ? [...one, { type: "mark_all_as_read", up_to_id: this.#askedToReadUpTo }] : one;
+  }
+
+  forgetUnconfirmed() {
+    this.#askedToRead.clear();
+    this.#askedToReadUpTo = 0;
+  }
+}
+
+/**
+ * A page of notifications, ascending by id. Throws SignedOut.
+ * @param {string} url @param {number} [beforeId] @returns {Promise<Page>}
+ */
+async function fetchPage(url, beforeId) {
+  const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
+  if (beforeId !== undefined) query.set("before_id", String(beforeId));
+  const response = await fetch(`${url}?${query}`, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+  if (response.status === 401 || response.status === 403) throw new SignedOut();
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  return response.json();
+}
+
+// What is seen
+
+const TICK_MS = 30_000;
+const ANNOUNCE_AFTER_MS = 1_000;
+const SVG = "http://www.w3.org/2000/svg";
+const LANGUAGE = document.documentElement.lang || undefined;
+const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: "auto", style: "short" });
+const DAY = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium" });
+const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "full", timeStyle: "short" });
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
+
+/** @param {State} state */
+function stateText(state) {
+  if (state === "signed-out") return "Signed out - reload the page";
+  if (state === "stopped") return "Not connected - reload the page";
+  if (state === "waiting") return navigator.onLine ? "Reconnecting…" : "Offline - waiting for the network";
+  return null; // while connecting, the text before it stays
+}
+
+/** @param {string} timestamp */
+function timeText(timestamp) {
+  const then = new Date(timestamp);
+  const seconds = (Date.now() - then.getTime()) / 1000;
+  if (seconds >= 7 * 86_400) return DAY.format(then);
+  const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? ["second", Infinity];
+  return RELATIVE.format(-Math.floor(Math.max(0, seconds) / length), unit);
+}
+
+/** @param {number} count */
+function countText(count) {
+  return count > 99 ? "99+" : String(count);
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag @param {string} className @param {string} [text]
+ */
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+/** @param {string} name */
+function icon(name) {
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", document.getElementById(`bell-icon-${name}`) ? `#bell-icon-${name}` : "#bell-icon-bell");
+  const svg = document.createElementNS(SVG, "svg");
+  svg.append(use);
+  return svg;
+}
+
+/** The button, the panel and the live region of templates/admin/base_site.html. */
+class BellView {
+  #button;
+  #panel;
+  #announcer;
+  /** @type {Map<number, {notification: Item, node: HTMLLIElement}>} */ #rows = new Map();
+  /** @type {Item[]} */ #toAnnounce = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #announceTimer;
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #ticker;
+
+  /** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer */
+  constructor(button, panel, announcer) {
+    this.#button = button;
+    this.#panel = panel;
+    this.#announcer = announcer;
+  }
+
+  /**
+   * @param {object} user
+   * @param {(id: number) => void} user.onRead
+   * @param {() => void} user.onReadAll
+   * @param {() => void} user.onEarlier
+   * @param {(isOpen: boolean) => void} user.onToggle
+   */
+  listen(user) {
+    const list = this.#find(".bell-list");
+    list.addEventListener("click", (event) => this.#clicked(event, user.onRead));
+    list.addEventListener("auxclick", (event) => event.button === 1 && this.#clicked(event, user.onRead));
+    this.#find(".bell-read-all").addEventListener("click", user.onReadAll);
+    this.#find(".bell-earlier").addEventListener("click", user.onEarlier);
+    // The browser opens and closes the popover: on the button, on Escape (and gives the focus back), on a click outside.
+    this.#panel.addEventListener("beforetoggle", (event) => this.#toggles(event, user.onToggle));
+    this.#panel.addEventListener("focusout", (event) => this.#leaves(event.relatedTarget));
+    this.#button.addEventListener("animationend", () => this.#button.classList.remove("bell-rings"));
+    addEventListener("resize", () => this.#place());
+  }
+
+  get isOpen() {
+    return this.#panel.matches(":popover-open");
+  }
+
+  /** @param {Event} event @param {(id: number) => void} onRead */
+  #clicked(event, onRead) {
+    const row = event.target instanceof Element ? event.target.closest("li") : null;
+    if (row) onRead(Number(row.dataset.id));
+  }
+
+  /** @param {Event} event @param {(isOpen: boolean) => void} onToggle */
+  #toggles(event, onToggle) {
+    const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
+    this.#button.setAttribute("aria-expanded", String(isOpen));
+    clearInterval(this.#ticker);
+    if (isOpen) {
+      this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+      this.#tick();
+      this.#place();
+    }
+    onToggle(isOpen);
+  }
+
+  /** On a narrow screen the panel would cover what has the focus now. @param {EventTarget | null} target */
+  #leaves(target) {
+    if (target instanceof Node && !this.#panel.contains(target) && !this.#button.contains(target)) this.#panel.hidePopover();
+  }
+
+  /** Says where the button is; the style sheet hangs the panel under it. */
+  #place() {
+    const anchor = this.#button.getBoundingClientRect();
+    const { clientWidth, clientHeight } = document.documentElement;
+    const isRightToLeft = getComputedStyle(this.#button).direction === "rtl";
+    const end = isRightToLeft ? anchor.left : clientWidth - anchor.right;
+    this.#panel.style.setProperty("--bell-end", `${end + scrollX}px`);
+    this.#panel.style.setProperty("--bell-bottom", `${anchor.bottom + scrollY}px`);
+    this.#panel.style.setProperty("--bell-room", `${clientHeight - Math.max(0, anchor.bottom)}px`);
+  }
+
+  /** @param {number} count */
+  showCount(count) {
+    const badge = /** @type {HTMLElement} */ (this.#button.querySelector(".bell-badge"));
+    badge.hidden = count === 0;
+    badge.textContent = countText(count);
+    this.#button.setAttribute("aria-label", count ? `Notifications, ${count} unread` : "Notifications");
+    document.title = (count ? `(${countText(count)}) ` : "") + document.title.replace(/^\(\d+\+?\) /, "");
+    this.#find(".bell-read-all").setAttribute("aria-disabled", String(count === 0));
+  }
+
+  /** @param {State} state */
+  showState(state) {
+    const line = this.#find(".bell-state");
+    const text = stateText(state);
+    line.textContent = text ?? (state === "live" ? "" : line.textContent);
+    line.hidden = line.textContent === "";
+    this.#button.title = line.textContent ?? "";
+    this.#button.classList.toggle("bell-is-away", !line.hidden);
+    this.#button.dataset.state = state;
+    if (state === "signed-out" || state === "stopped") this.#say(`Notifications: ${text}`);
+  }
+
+  /** @param {Inbox} inbox */
+  showList(inbox) {
+    const notifications = inbox.latestFirst;
+    const isEmpty = notifications.length === 0;
+    this.#find(".bell-loading").hidden = inbox.isLoaded;
+    this.#find(".bell-empty").hidden = !inbox.isLoaded || !isEmpty;
+    this.#find(".bell-earlier").hidden = !inbox.hasEarlier;
+    this.#removeRowsBut(new Set(notifications.map(({ id }) => id)));
+    const list = this.#find(".bell-list");
+    notifications.forEach((notification, place) => {
+      const node = this.#row(notification);
+      node.classList.toggle("bell-is-unread", !inbox.isRead(notification));
+      // Rows in their place are not touched: focus and scroll position stay.
+      if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
+    });
+  }
+
+  /** @param {string} text @param {boolean} isBusy */
+  showEarlier(text, isBusy) {
+    const button = this.#find(".bell-earlier");
+    button.textContent = text;
+    button.setAttribute("aria-disabled", String(isBusy));
+  }
+
+  /** @param {Set<number>} ids */
+  #removeRowsBut(ids) {
+    for (const [id, { node }] of this.#rows) {
+      if (ids.has(id)) continue;
+      node.remove();
+      this.#rows.delete(id);
+    }
+  }
+
+  /** @param {Item} notification */
+  #row(notification) {
+    const known = this.#rows.get(notification.id);
+    if (known && isSameText(known.notification, notification)) return known.node;
+    known?.node.remove();
+    const node = this.#makeRow(notification);
+    this.#rows.set(notification.id, { notification, node });
+    return node;
+  }
+
+  /** @param {Item} notification */
+  #makeRow(notification) {
+    const row = element("li", "bell-row");
+    row.dataset.id = String(notification.id);
+    const body = element("span", "bell-body");
+    const title = element("span", "bell-row-title", notification.title);
+    const message = element("span", "bell-row-message", notification.message);
+    title.dir = message.dir = "auto"; // people write in other directions than the admin's
+    body.append(element("span", "bell-unseen bell-unread-word", "Unread:"), title, message, this.#time(notification));
+    const mark = element("span", "bell-mark");
+    mark.append(icon(notification.related_object_type));
+    const target = this.#target(notification);
+    target.append(mark, body, element("span", "bell-dot"));
+    row.append(target);
+    return row;
+  }
+
+  /** A link where the admin has a page for the related object. @param {Item} notification */
+  #target({ related_object_type: type, related_object_id: id }) {
+    const pattern = this.#button.getAttribute(`data-related-${type}`);
+    if (!pattern || id === null) return Object.assign(element("button", "bell-item"), { type: "button" });
+    return Object.assign(element("a", "bell-item"), { href: pattern.replace("__id__", String(id)) });
+  }
+
+  /** @param {Item} notification */
+  #time({ created_at }) {
+    const time = element("time", "bell-time", timeText(created_at));
+    time.dateTime = created_at;
+    time.title = MOMENT.format(new Date(created_at));
+    return time;
+  }
+
+  #tick() {
+    for (const time of this.#panel.querySelectorAll("time")) time.textContent = timeText(time.dateTime);
+  }
+
+  /** @param {Item} notification */
+  ring(notification) {
+    this.#button.classList.add("bell-rings");
+    this.#toAnnounce.push(notification);
+    clearTimeout(this.#announceTimer);
+    this.#announceTimer = setTimeout(() => this.#announce(), ANNOUNCE_AFTER_MS);
+  }
+
+  #announce() {
+    const [first, ...more] = this.#toAnnounce.splice(0);
+    this.#say(more.length ? `${more.length + 1} new notifications` : `New notification: ${first.title}`);
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    this.#announcer.replaceChildren(element("p", "", text)); // a new node: the same words twice are said twice
+  }
+
+  /** @param {string} selector @returns {HTMLElement} */
+  #find(selector) {
+    return /** @type {HTMLElement} */ (this.#panel.querySelector(selector));
+  }
+}
+
+/** Whether a row made for one says all of the other; whether it was read is not in it. @param {Item} a @param {Item} b */
+function isSameText(a, b) {
+  return JSON.stringify({ ...a, status: "" }) === JSON.stringify({ ...b, status: "" });
+}
+
+// All together
+
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
+
+/**
+ * Cookies belong to a host name: a page on localhost would dial 127.0.0.1 without its session.
+ * @param {string} configured host and port
+ */
+function reachableHost(configured) {
+  const { hostname, port } = new URL(`${location.protocol}//${configured}`);
+  const isSameMachine = LOOPBACK.has(hostname) && LOOPBACK.has(location.hostname) && port === location.port;
+  return isSameMachine ? location.host : configured;
+}
+
+/** @param {string} configured host and port @returns {string} */
+function socketUrl(configured) {
+  const page = /** @type {Window & {websocketUrl?: string}} */ (window);
+  if (configured) page.websocketUrl ??= reachableHost(configured);
+  // As in docs/reference/websocket-paths.md, section 3.
+  const protocol = window.location.protocol === "https:" ? "wss:" : "ws:";
+  const websocketHost = page.websocketUrl || window.location.host;
+  return `${protocol}//${websocketHost}/ws/notifications/`;
+}
+
+/** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer */
+function startBell(button, panel, announcer) {
+  const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount } = button.dataset;
+  const inbox = new Inbox(Number(unreadCount));
+  const view = new BellView(button, panel, announcer);
+  const socket = new RealtimeSocket(socketUrl(websocketUrl), { reload, onFrame, onState: (state) => view.showState(state) });
+  let isDrawing = false;
+
+  /** Draws once for all that comes until the next frame of the screen; the list only while it is seen. */
+  function show() {
+    view.showCount(inbox.unreadCount); // at once: a tab in the background paints nothing, but has a title
+    if (isDrawing || !view.isOpen) return;
+    isDrawing = true;
+    requestAnimationFrame(() => {
+      isDrawing = false;
+      view.showList(inbox);
+    });
+  }
+
+  async function reload() {
+    const page = await fetchPage(listUrl);
+    inbox.replace(page);
+    show();
+    return page.last_seq;
+  }
+
+  /** @param {Frame} frame */
+  function onFrame(frame) {
+    const added = inbox.apply(frame);
+    if (added) view.ring(added);
+    if (!view.isOpen) inbox.trim();
+    if (frame.type === "connection_established") inbox.unconfirmed.forEach((command) => socket.send(command));
+    if (frame.type === "error") refused(frame);
+    show();
+  }
+
+  /** A command failed, so the screen shows what is not so. @param {Frame} error */
+  function refused({ ref }) {
+    if (ref !== "mark_as_read" && ref !== "mark_all_as_read") return;
+    inbox.forgetUnconfirmed();
+    socket.resync();
+  }
+
+  /** @param {number} id */
+  function onRead(id) {
+    if (!inbox.isUnread(id)) return;
+    socket.send(inbox.askToRead(id));
+    show();
+  }
+
+  function onReadAll() {
+    if (inbox.unreadCount === 0 || !inbox.isLoaded) return;
+    socket.send(inbox.askToReadAll());
+    show();
+  }
+
+  /** A page that was read before the last event may not have it (a read mark, say): ask again. @param {number} beforeId */
+  async function currentPage(beforeId) {
+    const page = await fetchPage(listUrl, beforeId);
+    return page.last_seq < socket.lastSeq ? fetchPage(listUrl, beforeId) : page;
+  }
+
+  let isFetching = false;
+
+  async function onEarlier() {
+    if (isFetching) return;
+    isFetching = true;
+    view.showEarlier("Loading…", true);
+    try {
+      const beforeId = inbox.oldestId;
+      inbox.addEarlier(await currentPage(beforeId), beforeId);
+      view.showEarlier("Show earlier", false);
+    } catch {
+      view.showEarlier("Could not load - try again", false);
+    }
+    isFetching = false;
+    show();
+  }
+
+  /** @param {boolean} isOpen */
+  function onToggle(isOpen) {
+    if (isOpen) view.showList(inbox);
+    else inbox.trim();
+  }
+
+  view.listen({ onRead, onReadAll, onEarlier, onToggle });
+  view.showCount(inbox.unreadCount);
+  socket.start();
+}
+
+const [button, panel, announcer] = ["bell", "bell-panel", "bell-announcer"].map((id) => document.getElementById(id));
+// Pages that fill the block themselves (change password) have no button.
+if (button instanceof HTMLButtonElement && panel && announcer) startBell(button, panel, announcer);

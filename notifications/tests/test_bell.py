@@ -1,0 +1,401 @@
+"""The bell in a real Chromium, against a real server process, and against a mocked socket."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from testing.server import ServerProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page, WebSocketRoute
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SAVE = (
+    "from notifications.models import Notification; "
+    "Notification.objects.create(recipient_id={}, title={!r}, "
+    "related_object_type={!r}, related_object_id={})"
+)
+STRICT = "default-src 'self'; connect-src 'self' ws: wss:"
+BROWSER_OPTIONS = [
+    "--no-sandbox",  # CI runs as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 15_000  # milliseconds
+RECONNECT = 45_000  # two of the longest backoffs, and a start of the server
+
+
+class AdminServer(ServerProcess):
+    """Serves the static files as `make run` does."""
+
+    def start(self) -> None:
+        self.environment["DEBUG"] = "on"
+        super().start()
+
+    def ring(self, user: Any, title: str, related: str = "", related_id: int | None = None) -> None:
+        """Save a notification in another process."""
+        self.shell(SAVE.format(user.pk, title, related, related_id))
+
+
+def missing(part: str) -> NoReturn:
+    """Under CI=true a failure: a test that did not run must not look like one that passed."""
+    reason = f"The bell in a browser was not tested: no {part}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def admin(make_user) -> Any:
+    return make_user("admin")
+
+
+@pytest.fixture(scope="module")
+def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[AdminServer]:
+    with django_db_blocker.unblock():
+        server = AdminServer()
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def site(shared_site: AdminServer, transactional_db: None) -> AdminServer:
+    if shared_site.process is None:  # a test that kills it failed before it was started again
+        shared_site.start()
+    return shared_site
+
+
+@pytest.fixture
+def browser(site: AdminServer, admin: Any, client: Client) -> Iterator["BrowserContext"]:
+    """A browser in which the admin is logged in. It comes last: while Playwright runs its loop in
+    this thread, Django refuses the ORM here.
+    """
+    try:
+        from playwright.sync_api import expect, sync_playwright
+    except ImportError:
+        missing("playwright (requirements-dev.txt)")
+    chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
+    client.force_login(admin)
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    url = f"http://{site.address}"
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        process = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
+        context = process.new_context(base_url=url)
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
+        yield context
+        process.close()
+
+
+def open_admin(browser: "BrowserContext", path: str = "/admin/") -> "Page":
+    """A new tab whose bell is connected."""
+    from playwright.sync_api import expect
+
+    page = browser.new_page()
+    page.goto(path)
+    expect(page.locator("#bell")).to_have_attribute("data-state", "live")
+    return page
+
+
+def expect_unread(page: "Page", count: int) -> None:
+    from playwright.sync_api import expect
+
+    badge = page.locator(".bell-badge")
+    if count:
+        expect(badge).to_have_text(str(count))
+        expect(page.locator("#bell")).to_have_accessible_name(f"Notifications, {count} unread")
+    else:
+        expect(badge).to_be_hidden()
+        expect(page.locator("#bell")).to_have_accessible_name("Notifications")
+    assert page.title().startswith(f"({count}) ") == bool(count)
+
+
+def test_a_save_in_another_process_rings(site, browser, admin):
+    from playwright.sync_api import expect
+
+    page = open_admin(browser)
+    page.click("#bell")
+    expect(page.get_by_text("You’re all caught up")).to_be_visible()
+    expect_unread(page, 0)
+    site.ring(admin, "<b>Your driver</b> is here")
+    expect(page.locator(".bell-row-title")).to_have_text(["<b>Your driver</b> is here"])
+    expect(page.get_by_role("status")).to_have_text("New notification: <b>Your driver</b> is here")
+    expect_unread(page, 1)
+
+
+def test_the_next_page_knows_the_count_and_the_list(site, browser, admin):
+    from playwright.sync_api import expect
+
+    site.ring(admin, "Saved while nobody looked")
+    page = open_admin(browser)
+    expect_unread(page, 1)
+    page.click("#bell")
+    expect(page.locator(".bell-row-title")).to_have_text(["Saved while nobody looked"])
+
+
+def test_reading_in_one_tab_clears_the_other(site, browser, admin):
+    from playwright.sync_api import expect
+
+    one, other = open_admin(browser), open_admin(browser)
+    site.ring(admin, "First")
+    site.ring(admin, "Second")
+    for page in (one, other):
+        expect_unread(page, 2)
+        page.click("#bell")
+    one.get_by_role("button", name="First").click()
+    for page in (one, other):
+        expect_unread(page, 1)
+        expect(page.locator(".bell-is-unread .bell-row-title")).to_have_text(["Second"])
+    other.get_by_role("button", name="Mark all as read").click()
+    for page in (one, other):
+        expect_unread(page, 0)
+        expect(page.locator(".bell-is-unread")).to_have_count(0)
+        expect(page.locator(".bell-row")).to_have_count(2)
+
+
+def test_a_click_reads_and_leads_to_the_related_object(site, browser, admin):
+    site.shell("from chat.models import Conversation; Conversation.objects.create(pk=7)")
+    site.ring(admin, "New message", "conversation", 7)
+    page, other = open_admin(browser), open_admin(browser)
+    expect_unread(other, 1)
+    page.click("#bell")
+    page.get_by_role("link", name="New message").click()
+    page.wait_for_url("**/admin/chat/conversation/7/change/")
+    expect_unread(other, 0)
+
+
+def test_escape_closes_the_panel_and_gives_the_focus_back(browser):
+    from playwright.sync_api import expect
+
+    page = open_admin(browser)
+    bell, panel = page.locator("#bell"), page.locator("#bell-panel")
+    bell.press("Enter")
+    expect(panel).to_be_visible()
+    expect(bell).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Tab")
+    assert panel.evaluate("panel => panel.contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(bell).to_be_focused()
+    expect(bell).to_have_attribute("aria-expanded", "false")
+    bell.click()
+    page.locator("#content").click(position={"x": 5, "y": 5})
+    expect(panel).to_be_hidden()
+
+
+def test_what_was_saved_while_the_server_was_dead_comes_exactly_once(site, browser, admin):
+    from playwright.sync_api import expect
+
+    page = open_admin(browser)
+    page.click("#bell")
+    site.ring(admin, "Before")
+    expect_unread(page, 1)
+    site.kill()
+    expect(page.locator(".bell-state")).to_have_text("Reconnecting…")
+    site.ring(admin, "Meanwhile")
+    page.get_by_role("button", name="Before").click()  # is sent when there is a connection again
+    site.start()
+    expect(page.locator(".bell-state")).to_be_hidden(timeout=RECONNECT)
+    expect_unread(page, 1)
+    site.ring(admin, "After")
+    expect(page.locator(".bell-row-title")).to_have_text(["After", "Meanwhile", "Before"])
+    expect(page.locator(".bell-is-unread .bell-row-title")).to_have_text(["After", "Meanwhile"])
+    expect_unread(page, 2)
+    expect_unread(open_admin(browser), 2)  # so the click has reached the server
+
+
+def test_a_strict_content_security_policy_refuses_nothing(site, browser, admin):
+    from playwright.sync_api import expect
+
+    def tighten(route):
+        response = route.fetch()
+        route.fulfill(
+            response=response, headers={**response.headers, "content-security-policy": STRICT}
+        )
+
+    browser.route("**/admin/**", tighten)
+    # To Chromium, a page that a route answers comes from nowhere, and so may not dial 127.0.0.1.
+    browser.grant_permissions(["local-network-access"])
+    browser.add_init_script(
+        "window.refused = []; document.addEventListener('securitypolicyviolation', "
+        "event => window.refused.push(`${event.violatedDirective} ${event.blockedURI}`))"
+    )
+    page = open_admin(browser)
+    page.click("#bell")
+    site.ring(admin, "Your driver is here")
+    expect(page.locator(".bell-is-unread")).to_have_count(1)
+    page.get_by_role("button", name="Mark all as read").click()
+    expect_unread(page, 0)
+    assert page.evaluate("window.refused") == []
+    page.evaluate("document.body.setAttribute('style', 'color: red')")
+    page.wait_for_function("window.refused.length === 1")  # so the policy was in force
+
+
+@pytest.mark.parametrize("path", ["/admin/login/", "/admin/accounts/user/add/?_popup=1"])
+def test_there_is_no_bell_in_pop_ups_and_when_logged_out(browser, path):
+    if "login" in path:
+        browser.clear_cookies()
+    page = browser.new_page()
+    page.goto(path)
+    assert page.locator("form").count() > 0
+    assert page.locator("[id^=bell], [href*='bell'], [src*='bell']").count() == 0
+
+
+# What only a server of one's own can say
+
+
+class MockedServer:
+    """Answers the page's sockets: first frame and `resumed`, then `then(server, socket)`."""
+
+    def __init__(self, page: "Page", then: Callable[..., None], *, recovers: bool = True) -> None:
+        self.page = page
+        self.asked: list[int] = []
+        self.commands: list[dict[str, Any]] = []
+        self._then = then
+        self._recovers = recovers
+        page.route_web_socket("**/ws/notifications/**", self._answer)
+
+    def _answer(self, socket: "WebSocketRoute") -> None:
+        last_seq = int(parse_qs(urlsplit(socket.url).query)["last_seq"][0])
+        self.asked.append(last_seq)
+        socket.on_message(lambda text: self._obey(socket, json.loads(text)))
+        self.send(
+            socket,
+            "connection_established",
+            last_seq=last_seq,
+            unread_count=0,
+            heartbeat_interval=25,
+        )
+        self.send(socket, "resumed", recovered=self._recovers or len(self.asked) > 1)
+        self._then(self, socket)
+
+    def _obey(self, socket: "WebSocketRoute", command: dict[str, Any]) -> None:
+        self.commands.append(command)
+        if command["type"] == "resume":
+            for seq in range(command["last_seq"] + 1, 4):
+                self.notify(socket, seq)
+            self.send(socket, "resumed", recovered=True)
+
+    def send(self, socket: "WebSocketRoute", kind: str, **fields: Any) -> None:
+        socket.send(json.dumps({"type": kind, **fields}))
+
+    def notify(self, socket: "WebSocketRoute", seq: int, *, id: int | None = None) -> None:
+        body = {
+            "id": id or seq,
+            "title": f"Number {id or seq}",
+            "message": "",
+            "notification_type": "general",
+            "related_object_type": "",
+            "related_object_id": None,
+            "data": {},
+            "created_at": "2025-11-22T13:15:22.970153+00:00",
+            "status": "unread",
+        }
+        self.send(socket, "notification", notification=body, seq=seq, unread_count=seq)
+
+    def was_told(self, *commands: dict[str, Any]) -> None:
+        self._wait(lambda: self.commands == list(commands), f"{self.commands}")
+
+    def was_asked(self, *last_seqs: int) -> None:
+        self._wait(lambda: self.asked == list(last_seqs), f"{self.asked}")
+
+    def _wait(self, condition: Callable[[], bool], found: str) -> None:
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not condition():
+            assert time.monotonic() < deadline, found
+            self.page.evaluate("0")  # lets Playwright deliver what the page has sent
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (4400, "Not connected - reload the page"),
+        (4401, "Signed out - reload the page"),
+        (4403, "Not connected - reload the page"),
+        (4404, "Not connected - reload the page"),
+    ],
+)
+def test_a_final_close_is_said_and_never_retried(browser, code, text):
+    from playwright.sync_api import expect
+
+    page = browser.new_page()
+    page.clock.install()
+    server = MockedServer(page, lambda server, socket: socket.close(code=code))
+    page.goto("/admin/")
+    expect(page.locator(".bell-state")).to_have_text(text)
+    page.clock.run_for(120_000)
+    server.was_asked(0)
+
+
+def test_a_restart_is_waited_for_as_long_as_the_server_says(browser):
+    from playwright.sync_api import expect
+
+    def restart_once(server, socket):
+        if len(server.asked) == 1:
+            server.send(socket, "reconnect", delay_ms=90_000)
+            socket.close(code=1012)
+
+    page = browser.new_page()
+    page.clock.install()
+    server = MockedServer(page, restart_once)
+    page.goto("/admin/")
+    expect(page.locator(".bell-state")).to_have_text("Reconnecting…")
+    page.clock.run_for(70_000)
+    server.was_asked(0)
+    page.clock.run_for(20_000)
+    server.was_asked(0, 0)
+    expect(page.locator(".bell-state")).to_be_hidden()
+
+
+def test_a_silent_socket_is_asked_and_without_an_answer_given_up(browser):
+    page = browser.new_page()
+    page.clock.install()
+    server = MockedServer(page, lambda server, socket: server.notify(socket, 1))
+    page.goto("/admin/")
+    expect_unread(page, 1)
+    page.clock.run_for(50_000)  # two heartbeats
+    server.was_told({"type": "ping"})
+    server.was_asked(0)
+    page.clock.run_for(10_500)  # the time to answer, and the longest first backoff
+    server.was_asked(0, 1)
+
+
+def test_a_jump_in_seq_is_filled_and_what_comes_twice_falls(browser):
+    from playwright.sync_api import expect
+
+    def jump(server, socket):
+        server.notify(socket, 1)
+        server.notify(socket, 1, id=9)
+        server.notify(socket, 3)
+
+    page = browser.new_page()
+    server = MockedServer(page, jump)
+    page.goto("/admin/")
+    expect_unread(page, 3)
+    server.was_told({"type": "resume", "last_seq": 1})
+    page.click("#bell")
+    expect(page.locator(".bell-row-title")).to_have_text(["Number 3", "Number 2", "Number 1"])
+
+
+def test_what_cannot_be_resumed_is_loaded_again(browser):
+    page = browser.new_page()
+    loads: list[str] = []
+    page.on("request", lambda request: loads.append(request.url))
+    server = MockedServer(page, lambda server, socket: server.notify(socket, 1), recovers=False)
+    page.goto("/admin/")
+    server.was_asked(0, 0)
+    expect_unread(page, 1)
+    assert len([url for url in loads if "/api/notifications/" in url]) == 2
