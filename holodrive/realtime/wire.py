@@ -5,7 +5,7 @@ kept in a stream's log (and so carries `seq`) is an `Event`.
 """
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, NamedTuple
 
@@ -177,7 +177,7 @@ class Error(Frame, tag="error"):
 
 def timestamp(moment: datetime) -> str:
     """The contract's form of a time: microseconds and +00:00. (msgspec and DRF would write `Z`.)"""
-    return moment.isoformat(timespec="microseconds")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def checked_text(text: str) -> str:

@@ -118,7 +118,7 @@ class Command(BaseCommand):
         shown = f"127.0.0.1:{port}" if host == "0.0.0.0" else f"{host}:{port}"  # noqa: S104
         self.stdout.write(
             f"Admin    http://{shown}/admin/\n"
-            f"API      http://{shown}/api/\n"
+            f"API      http://{shown}/api/token/\n"
             f"Sockets  ws://{shown}/ws/notifications/  ws://{shown}/ws/chat/<conversation_id>/\n"
             f"Listening on {host}:{port} (Ctrl-C stops)"
         )

@@ -1,0 +1,1 @@
+"""`python -m benchmarks`: what a delivery costs a server, beside the Channels tutorial's."""
