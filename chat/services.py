@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import Case, F, OuterRef, Subquery, Value, When
 from django.utils import timezone
 
 from chat import events
@@ -129,10 +129,10 @@ def follow_up(message: Message) -> None:
 def _touch(conversation: Conversation, message: Message) -> None:
     """Only what changes here: the instance in memory may be older than the row."""
     changes: dict[str, Any] = {"last_message_at": message.created_at}
-    row = Conversation.objects.filter(pk=conversation.pk)
-    row.update(**changes)
     if not message.is_from_support:
-        row.filter(status=Conversation.Status.RESOLVED).update(status=Conversation.Status.OPEN)
+        reopened = When(status=Conversation.Status.RESOLVED, then=Value(Conversation.Status.OPEN))
+        changes["status"] = Case(reopened, default=F("status"))
+    Conversation.objects.filter(pk=conversation.pk).update(**changes)
 
 
 def recipients(message: Message) -> set[int]:

@@ -10,7 +10,7 @@ import sys
 from testing.services import program
 
 # These choose their database themselves, or have none: once is enough.
-ONCE = ("holodrive/realtime/tests/test_commands.py", "holodrive/tests")
+ONCE = ("holodrive/realtime/tests/test_commands.py", "holodrive/tests", "benchmarks")
 
 
 def main() -> int:
