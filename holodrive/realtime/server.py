@@ -13,6 +13,8 @@ from holodrive.realtime.operations import Operations
 from holodrive.realtime.outbox import EXTENSION
 from holodrive.realtime.redaction import redact
 
+_CLOSE_SECONDS = 10  # for a client to answer a close
+
 logger = logging.getLogger("holodrive.realtime.access")
 
 
@@ -85,8 +87,14 @@ class RealtimeServer(Server):
 
     def _configure(self) -> None:
         self.ws_factory.protocol = _Protocol
-        # Close with 1007 (bad UTF-8) and 1009 (too big) instead of dropping the connection.
-        self.ws_factory.setProtocolOptions(failByDrop=False)
+        self.ws_factory.setProtocolOptions(
+            # Close with 1007 (bad UTF-8) and 1009 (too big) instead of dropping the connection.
+            failByDrop=False,
+            # Autobahn's own 1 s resets the connection of a slow client, and the reason is lost.
+            closeHandshakeTimeout=_CLOSE_SECONDS,
+            # Daphne has set this, but autobahn resets it at every call. Origins are ours to judge.
+            allowNullOrigin=True,
+        )
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, WebSocketProtocol):
