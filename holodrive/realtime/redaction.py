@@ -23,7 +23,11 @@ class RedactTokens(logging.Filter):
     """A filter for log handlers: redacts the message, its arguments, and the traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = redact(record.getMessage())
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - logging would print the arguments, tokens and all
+            text = f"{record.msg} (wrong arguments)"
+        record.msg = redact(text)
         record.args = ()
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)

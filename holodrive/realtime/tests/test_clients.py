@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ from contextlib import suppress
 from datetime import timedelta
 from itertools import combinations, count
 from pathlib import Path
+from socket import create_connection
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
@@ -596,7 +596,7 @@ def test_a_client_on_a_slow_line_has_time_to_answer_the_close(server: ServerProc
         "GET /ws/notifications/ HTTP/1.1", f"Host: {server.address}", "Connection: Upgrade",
         "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + "A" * 22 + "==",
     )  # fmt: skip
-    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as line:
+    with create_connection(("127.0.0.1", server.port), PATIENCE) as line:
         line.sendall("\r\n".join((*handshake, "", "")).encode())
         said = b""
         while not said.endswith(b"\x88\x02" + (4401).to_bytes(2)):
@@ -649,13 +649,17 @@ def test_of_two_credentials_the_higher_one_decides_alone(
 
 
 @both_clients
-@pytest.mark.parametrize("scheme", ["Basic dXNlcjpwYXNz", "Digest username=a", "bearing", ""])
 @pytest.mark.parametrize("rank", _RANKS[1:])
 def test_another_authorization_scheme_is_no_credential_of_ours(
-    rank: str, scheme: str, client: str, open_with: OpenWith, server: ServerProcess, rider: Any
+    rank: str, client: str, open_with: OpenWith, server: ServerProcess, rider: Any
 ) -> None:
     good = _session(rider) if rank == "session" else access_token(rider)
-    for credential, expected in ((good, "connected"), ("wrong", REFUSED)):
+    for credential, expected, scheme in (
+        (good, "connected", "Basic dXNlcjpwYXNz"),
+        (good, "connected", "Bearing"),
+        (good, "connected", ""),
+        ("wrong", REFUSED, "Basic dXNlcjpwYXNz"),
+    ):
         how = _with(f"http://{server.address}", **{rank: credential})
         how["headers"]["Authorization"] = scheme
         assert verdict(open_with, client, **how) == expected
