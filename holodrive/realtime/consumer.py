@@ -103,6 +103,10 @@ class RealtimeConsumer:
             try:
                 await self._join(origin)
                 await self._listen()
+            except Exception:
+                # Say so, then let it through: every server logs it and closes with 1011.
+                self.send_error(RealtimeError("The server could not do this: try again."))
+                raise
             finally:
                 await self._end()
 

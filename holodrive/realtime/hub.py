@@ -122,12 +122,14 @@ class _Topic:
     def has_gap(self) -> bool:
         return self.cursor is not None and bool(self.early)
 
-    def restart(self) -> None:
+    def restart(self, head: int) -> None:
         """The log no longer has what comes next: every client must resume, and learn that it was
-        not recovered.
+        not recovered. Who joins meanwhile goes on from the head.
         """
-        for subscription in list(self.subscriptions):
+        for subscription in self.subscriptions:
             subscription.outbox.close(CloseCode.TOO_SLOW)
+        self.cursor = head
+        self.send_early()
 
 
 class Hub:
@@ -288,6 +290,10 @@ class Hub:
 
     async def _verify(self) -> None:
         names, self._to_verify = self._to_verify, set()
+        # A first subscriber that is still reading its snapshot may have read it before this moment.
+        for name in names:
+            if (topic := self._topics.get(name)) and topic.cursor is None:
+                self.loop.call_later(_STRAGGLERS, self._confirmed, name)
         await self._catch_up(await in_database(log.heads, names))
 
     def _repair_gap(self, topic: _Topic) -> None:
@@ -313,7 +319,7 @@ class Hub:
                 logger.warning(
                     "The log of %s no longer has what follows seq %s", name, topic.cursor
                 )
-                topic.restart()
+                topic.restart(newest[name])
 
     async def _keep_reconciled(self) -> None:
         tick = 0

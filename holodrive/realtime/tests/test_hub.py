@@ -140,6 +140,18 @@ async def test_a_confirmed_join_reads_the_log(hub, committed):
     assert outbox.got == ["e1"]
 
 
+async def test_a_join_confirmed_during_the_snapshot_is_verified_behind_it(
+    hub, committed, monkeypatch
+):
+    monkeypatch.setattr(hub_module, "_STRAGGLERS", 0)
+    outbox = Recorder()
+    subscription = hub.subscribe(STREAM, outbox, user_id=1)
+    hub._confirmed(STREAM)
+    committed.commit()  # behind the snapshot, its wake-up before the SUBSCRIBE: nothing brings it
+    subscription.release(0)
+    await outbox.until(1)
+
+
 async def test_when_the_log_was_pruned_the_sockets_must_resume(hub, committed):
     outbox = join(hub, 0)
     committed.commit()
@@ -147,6 +159,9 @@ async def test_when_the_log_was_pruned_the_sockets_must_resume(hub, committed):
     del committed.texts[1]
     await hub._catch_up({STREAM: 2})
     assert (outbox.got, outbox.closed) == ([], CloseCode.TOO_SLOW)
+    late = join(hub, 2)  # before the first has left
+    hub.accept([committed.commit()])
+    assert (late.got, late.closed) == (["e3"], None)
 
 
 async def test_the_last_subscriber_leaves_and_nothing_is_kept(hub, committed):
