@@ -146,7 +146,8 @@ async def test_a_join_confirmed_during_the_snapshot_is_verified_behind_it(
     monkeypatch.setattr(hub_module, "_STRAGGLERS", 0)
     outbox = Recorder()
     subscription = hub.subscribe(STREAM, outbox, user_id=1)
-    hub._confirmed(STREAM)
+    hub._to_verify = {STREAM}
+    await hub._verify()
     committed.commit()  # behind the snapshot, its wake-up before the SUBSCRIBE: nothing brings it
     subscription.release(0)
     await outbox.until(1)
