@@ -20,13 +20,15 @@ class TypingState:
         self._tell = tell
         self._timeout = timeout
         self._loop = loop
-        self._told_at = 0.0
+        self._told = False  # what the others believe
+        self._told_at = -AGAIN_AFTER
         self._end: asyncio.TimerHandle | None = None
 
     def typing(self) -> None:
         now = self._loop.time()
-        if self._end is None or now - self._told_at >= AGAIN_AFTER:
+        if now >= self._told_at + AGAIN_AFTER:
             self._tell(True)
+            self._told = True
             self._told_at = now
         if self._end is not None:
             self._end.cancel()
@@ -36,4 +38,6 @@ class TypingState:
         if self._end is not None:
             self._end.cancel()
             self._end = None
+        if self._told:
+            self._told = False
             self._tell(False)

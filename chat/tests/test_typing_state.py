@@ -80,3 +80,10 @@ def test_stopping_twice_says_it_once(state, told):
     state.stopped()
     state.stopped()
     assert told == [True, False]
+
+
+def test_on_and_off_is_no_amplifier(state, told):
+    for _ in range(100):
+        state.typing()
+        state.stopped()
+    assert told == [True, False]

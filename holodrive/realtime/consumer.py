@@ -106,6 +106,7 @@ class RealtimeConsumer:
             except Exception:
                 # Say so, then let it through: every server logs it and closes with 1011.
                 self.send_error(RealtimeError("The server could not do this: try again."))
+                await self.outbox.flush()
                 raise
             finally:
                 await self._end()
@@ -144,6 +145,9 @@ class RealtimeConsumer:
         """Say why in a frame, then close: browsers and React Native cannot see a handshake's
         status.
         """
+        if self.subscription is not None:
+            self.hub.unsubscribe(self.subscription)
+            self.subscription = None
         self.send_error(refusal)
         self.outbox.close(_CLOSES[type(refusal)])
 

@@ -72,6 +72,11 @@ class Subscription:
         held, self.held = self.held or [], None
         self.cursor = max(self.cursor, cursor)
         self.topic.begin(cursor)
+        if cursor < self.topic.begun:
+            # Another socket began the stream behind this snapshot: what lies between comes from the
+            # log, and what was held behind that hole comes with it.
+            self.topic.rewind(cursor)
+            return
         for seq, frame in held:
             self.deliver(seq, frame)
 
@@ -81,19 +86,39 @@ class _Topic:
     them.
     """
 
-    __slots__ = ("cursor", "early", "name", "repair", "subscriptions")
+    __slots__ = (
+        "begun",
+        "cursor",
+        "early",
+        "name",
+        "repair",
+        "subscriptions",
+        "unverified",
+        "verify",
+    )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, verify: Callable[[str], None]) -> None:
         self.name = name
+        self.verify = verify  # asks the hub to compare the cursor with the log
+        self.unverified = False  # asked for before there was a cursor
         self.cursor: int | None = None  # unknown until the first subscriber has read the head
+        self.begun = 0  # that head
         self.early: dict[int, str] = {}
         self.subscriptions: dict[Subscription, None] = {}  # a set in the order of arrival
         self.repair: asyncio.TimerHandle | None = None
 
     def begin(self, cursor: int) -> None:
         if self.cursor is None:
-            self.cursor = cursor
+            self.cursor = self.begun = cursor
             self.send_early()
+            if self.unverified:
+                self.verify(self.name)
+
+    def rewind(self, cursor: int) -> None:
+        """Send again from there; each subscription drops what it has."""
+        assert self.cursor is not None
+        self.cursor = min(self.cursor, cursor)
+        self.verify(self.name)
 
     def accept(self, seq: int, text: str) -> None:
         if self.cursor is None or seq > self.cursor + 1:
@@ -165,7 +190,7 @@ class Hub:
         """
         topic = self._topics.get(stream)
         if topic is None:
-            topic = self._topics[stream] = _Topic(stream)
+            topic = self._topics[stream] = _Topic(stream, self._confirmed)
             self._membership_changed.set()
             metrics.streams.set(len(self._topics))
         subscription = Subscription(topic, outbox, user_id)
@@ -268,12 +293,17 @@ class Hub:
 
     def _confirmed(self, group: str) -> None:
         """Redis delivers this group from now on; what was committed before that moment stands in
-        the log.
+        the log. While the first subscriber still reads its snapshot there is nothing to compare.
         """
-        if group in self._topics:
-            if not self._to_verify:
-                self.loop.call_soon(self._start, self._verify)
-            self._to_verify.add(group)
+        topic = self._topics.get(group)
+        if topic is None:
+            return
+        if topic.cursor is None:
+            topic.unverified = True
+            return
+        if not self._to_verify:
+            self.loop.call_soon(self._start, self._verify)
+        self._to_verify.add(group)
 
     # What Redis did not bring
 
@@ -287,13 +317,11 @@ class Hub:
             await work(*args)
         except (DatabaseError, InterfaceError) as problem:
             logger.warning("The log could not be read (%s): reconcile tries again", problem)
+        except Exception:  # the net under everything else must not end with what it failed on
+            logger.exception("The log could not be read: reconcile tries again")
 
     async def _verify(self) -> None:
         names, self._to_verify = self._to_verify, set()
-        # A first subscriber that is still reading its snapshot may have read it before this moment.
-        for name in names:
-            if (topic := self._topics.get(name)) and topic.cursor is None:
-                self.loop.call_later(_STRAGGLERS, self._confirmed, name)
         await self._catch_up(await in_database(log.heads, names))
 
     def _repair_gap(self, topic: _Topic) -> None:

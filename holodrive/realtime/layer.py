@@ -7,6 +7,7 @@ read that group's log.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -50,7 +51,7 @@ class _Shard(RedisSingleShardConnection):
                     self._receive_message(message)
                 elif message["type"] == "subscribe":
                     self.channel_layer.confirmed(message["channel"].decode())
-            except (redis.RedisError, OSError) as problem:
+            except Exception as problem:  # noqa: BLE001 - it must go on, whatever a reply did to it
                 if not lost:
                     logger.warning("Redis is lost (%s): events arrive by reconcile", problem)
                     lost = True
@@ -66,7 +67,8 @@ class _LoopLayer(RedisPubSubLoopLayer):
         # lock.
         retry = Retry(NoBackoff(), 0)
         self._shards: list[_Shard] = [
-            _Shard({"retry": retry, **host}, self) for host in decode_hosts(kwargs["hosts"])
+            _Shard({"retry": retry, **_keepalive(host), **host}, self)
+            for host in decode_hosts(kwargs["hosts"])
         ]
         self._group_prefix = self._get_group_channel_name("")
         self.on_confirmed: Callable[[str], None] = lambda group: None
@@ -128,6 +130,17 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
             else client(**host, **options)
             for host in self._hosts
         ]
+
+
+def _keepalive(host: dict[str, Any]) -> dict[str, Any]:
+    """A subscriber only listens: without probes it never learns that its peer vanished (a NAT or a
+    failover forgets connections without a word). Noticed after about 20 s.
+    """
+    if str(host.get("address", "redis://")).startswith("unix:"):
+        return {}
+    wanted = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
+    known = {getattr(socket, name): n for name, n in wanted.items() if hasattr(socket, name)}
+    return {"socket_keepalive": True, "socket_keepalive_options": known}
 
 
 def _rest(host: dict[str, Any]) -> dict[str, Any]:

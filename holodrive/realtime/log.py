@@ -40,61 +40,115 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _LockedStream:
-    __slots__ = ("appended", "first", "id")
+class _Block:
+    """An inner `writing` block. It hangs among the transaction's on_commit hooks, which Django
+    drops together with the savepoint around it: one that hangs there no more was rolled back.
+    """
 
-    def __init__(self, id: int, first: int) -> None:
+    def __call__(self) -> None:
+        """Nothing is left to do at the commit."""
+
+
+class _LockedStream:
+    __slots__ = ("appended", "block", "first", "id")
+
+    def __init__(self, id: int, first: int, block: _Block | None) -> None:
         self.id = id
         self.first = first
+        self.block = block
         self.appended = 0
 
 
+class _Appended(NamedTuple):
+    stream_id: int
+    event: LoggedEvent
+    block: _Block | None
+
+
 class _Write:
-    """What one `writing` block has locked and appended so far."""
+    """What one `writing` block, with those inside it, has locked and appended so far."""
 
     def __init__(self) -> None:
-        self.locked: dict[str, _LockedStream] = {}
-        self.events: list[tuple[int, LoggedEvent]] = []
+        self._locked: dict[str, _LockedStream] = {}
+        self._appended: list[_Appended] = []
+        self._blocks: set[_Block] = set()
+        self._block: _Block | None = None
+        self._hooks_before = len(connections[DEFAULT_DB_ALIAS].run_on_commit)
+
+    @contextmanager
+    def inner(self) -> Iterator[None]:
+        """A block inside this one: what it locks and appends lives and dies with its savepoint."""
+        around, self._block = self._block, _Block()
+        self._blocks.add(self._block)
+        transaction.on_commit(self._block)
+        try:
+            yield
+        finally:
+            self._block = around
+
+    def _forget_rolled_back(self) -> None:
+        """A savepoint inside this write may have been rolled back and its exception caught: what
+        was locked and appended under it has not happened.
+        """
+        if not self._blocks:
+            return
+        hooks = connections[DEFAULT_DB_ALIAS].run_on_commit[self._hooks_before :]
+        dead = self._blocks.difference(hook for _, hook, _ in hooks)
+        if not dead:
+            return
+        self._blocks -= dead
+        for _, event, block in self._appended:
+            if block in dead:
+                self._locked[event.stream].appended -= 1
+        self._appended = [one for one in self._appended if one.block not in dead]
+        self._locked = {n: stream for n, stream in self._locked.items() if stream.block not in dead}
 
     def lock(self, names: Iterable[str]) -> None:
-        wanted = sorted(set(names) - self.locked.keys())
+        self._forget_rolled_back()
+        wanted = sorted(set(names) - self._locked.keys())
         for start in range(0, len(wanted), _LOCKED_AT_ONCE):
             part = wanted[start : start + _LOCKED_AT_ONCE]
             with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
                 cursor.execute(_LOCK.format(values=", ".join(["(%s, 1)"] * len(part))), part)
                 for name, id, head in cursor.fetchall():
-                    self.locked[name] = _LockedStream(id, first=head)
+                    self._locked[name] = _LockedStream(id, head, self._block)
+
+    def _stream(self, name: str) -> _LockedStream:
+        self._forget_rolled_back()
+        if name not in self._locked:
+            raise RuntimeError(f"{name} is not locked: this belongs inside log.writing({name!r})")
+        return self._locked[name]
 
     def next_seq(self, name: str) -> int:
-        stream = self.locked[name]
+        stream = self._stream(name)
         return stream.first + stream.appended
 
     def append(self, name: str, event: wire.Event) -> int:
-        stream = self.locked[name]
-        event.seq = self.next_seq(name)
+        stream = self._stream(name)
+        event.seq = stream.first + stream.appended
         stream.appended += 1
-        self.events.append((stream.id, LoggedEvent(name, event.seq, wire.encode(event))))
+        logged = LoggedEvent(name, event.seq, wire.encode(event))
+        self._appended.append(_Appended(stream.id, logged, self._block))
         return event.seq
 
     def store(self) -> None:
-        """Insert the events, correct the heads that more or fewer than one event were appended to,
-        announce.
-        """
+        """Insert the events, correct the heads of streams that did not get just one, announce."""
+        self._forget_rolled_back()
         corrections: dict[int, list[int]] = {}
-        for stream in self.locked.values():
+        for stream in self._locked.values():
             if stream.appended != 1:
                 corrections.setdefault(stream.appended - 1, []).append(stream.id)
         for difference, ids in corrections.items():
             Stream.objects.filter(id__in=ids).update(head=F("head") + difference)
-        if not self.events:
+        if not self._appended:
             return
         now = timezone.now()
         Event.objects.bulk_create(
             Event(stream_id=id, seq=event.seq, text=event.text, created_at=now)
-            for id, event in self.events
+            for id, event, _ in self._appended
         )
-        announce = functools.partial(publish.announce, [event for _, event in self.events])
-        transaction.on_commit(announce, robust=True)
+        events = [event for _, event, _ in self._appended]
+        transaction.on_commit(lambda: publish.announce(events), robust=True)
 
 
 _thread = (
@@ -114,7 +168,7 @@ def writing(*names: str) -> Iterator[None]:
     """
     outer: _Write | None = getattr(_thread, "write", None)
     if outer is not None:
-        with transaction.atomic(savepoint=False):
+        with transaction.atomic(savepoint=False), outer.inner():
             outer.lock(names)
             yield
         return
@@ -129,20 +183,18 @@ def writing(*names: str) -> Iterator[None]:
 
 
 def next_seq(stream: str) -> int:
-    """The seq that the next event appended to this stream will get; the open `writing` block has it
-    locked.
-    """
-    return _locked(stream).next_seq(stream)
+    """The seq that the next event appended to this stream will get; it must be locked."""
+    return _open_write(stream).next_seq(stream)
 
 
 def append(stream: str, event: wire.Event) -> int:
     """Give the event its seq in a stream that the open `writing` block has locked; return it."""
-    return _locked(stream).append(stream, event)
+    return _open_write(stream).append(stream, event)
 
 
-def _locked(stream: str) -> _Write:
+def _open_write(stream: str) -> _Write:
     write: _Write | None = getattr(_thread, "write", None)
-    if write is None or stream not in write.locked:
+    if write is None:
         raise RuntimeError(f"{stream} is not locked: this belongs inside log.writing({stream!r})")
     return write
 

@@ -5,6 +5,7 @@ frames (server.py), it goes straight to the transport; elsewhere a task feeds it
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -12,6 +13,8 @@ from weakref import WeakSet
 
 from holodrive.realtime import metrics
 from holodrive.realtime.wire import CloseCode
+
+logger = logging.getLogger(__name__)
 
 EXTENSION = "holodrive.write_frame"  # the scope extension that server.py offers
 
@@ -109,6 +112,9 @@ class Outbox:
     async def _close(self, code: CloseCode) -> None:
         await self._send({"type": "websocket.close", "code": int(code)})
 
+    async def flush(self) -> None:
+        """Wait, but not for long, until the server has taken what is queued."""
+
     async def stop(self) -> None:
         """The socket is gone: drop what is queued."""
 
@@ -150,15 +156,21 @@ class QueuedOutbox(Outbox):
                 await self._send({"type": "websocket.send", "text": frame.text})
                 self._queue.popleft()
                 self._queued -= len(frame.bytes)
-        except OSError:  # the client is gone; the consumer hears of it by websocket.disconnect
+        except Exception as problem:  # noqa: BLE001 - servers differ in what they raise for a socket that is gone
+            logger.debug("A frame could not be sent (%s): the socket is gone", problem)
             self._queue.clear()
+            self._queued = 0
         finally:
             self._task = None
 
     async def _close(self, code: CloseCode) -> None:
-        if self._task is not None and code != CloseCode.TOO_SLOW:
-            await asyncio.wait([self._task], timeout=_FLUSH_SECONDS)
+        if code != CloseCode.TOO_SLOW:
+            await self.flush()
         await super()._close(code)
+
+    async def flush(self) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=_FLUSH_SECONDS)
 
     async def stop(self) -> None:
         if self._task is not None:

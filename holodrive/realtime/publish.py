@@ -67,14 +67,19 @@ def detach(hub: LocalHub) -> None:
 
 
 def announce(events: Sequence[LoggedEvent]) -> None:
-    """Publish committed events: after the commit (`transaction.on_commit`), never inside."""
-    wake_ups = _wake_ups(events)
-    hubs = [hub for hub in _hubs.get(os.getpid(), ()) if not hub.loop.is_closed()]
-    if not hubs:
-        _sync_waker().send(wake_ups)
-        return
-    for index, hub in enumerate(hubs):
-        hub.committed(events, () if index else wake_ups)
+    """Publish committed events: after the commit (`transaction.on_commit`), never inside. Raises
+    nothing: the writer has committed, and whatever fails here, reconcile delivers.
+    """
+    try:
+        wake_ups = _wake_ups(events)
+        hubs = [hub for hub in _hubs.get(os.getpid(), ()) if not hub.loop.is_closed()]
+        for index, hub in enumerate(hubs):
+            hub.committed(events, () if index else wake_ups)
+        if not hubs:
+            _sync_waker().send(wake_ups)
+    except Exception:
+        metrics.publish_failures.inc()
+        logger.exception("Committed events were not published: they arrive by reconcile")
 
 
 def _wake_ups(events: Sequence[LoggedEvent]) -> list[WakeUp]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
-from twisted.internet import main
+from twisted.internet import main, tcp
 
 from holodrive.realtime.operations import Operations
 from holodrive.realtime.outbox import EXTENSION
@@ -38,19 +38,16 @@ class FrameWriter:
 def write_now(transport: Any, data: bytes) -> None:
     """Write in this very call when nothing is queued in the transport, else queue behind it.
 
-    Twisted would wait for the next turn of its reactor. The private names are of Twisted's
-    FileDescriptor; where they are missing (TLS wraps the transport) this is `transport.write`.
+    Twisted would wait for the next turn of its reactor. The private names are of its TCP
+    connection; any other transport (TLS wraps one, and would pass them through to the bare socket) gets an
+    ordinary `write`.
     """
-    try:
-        queued = transport._tempDataLen or transport.dataBuffer or transport.disconnecting
-        write_some = transport.writeSomeData
-    except AttributeError:
+    if not isinstance(transport, tcp.Connection) or (
+        transport._tempDataLen or transport.dataBuffer or transport.disconnecting
+    ):
         transport.write(data)
         return
-    if queued:
-        transport.write(data)
-        return
-    written = write_some(data)
+    written = transport.writeSomeData(data)
     if written is main.CONNECTION_LOST or isinstance(written, Exception):
         return  # Twisted finds out by itself at the next read
     if written < len(data):
@@ -59,10 +56,9 @@ def write_now(transport: Any, data: bytes) -> None:
 
 def waiting_bytes(transport: Any) -> int:
     """What the operating system has not taken yet; 0 where that cannot be known."""
-    try:
-        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
-    except AttributeError:
+    if not isinstance(transport, tcp.Connection):
         return 0
+    return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
 
 class _Protocol(WebSocketProtocol):

@@ -140,17 +140,41 @@ async def test_a_confirmed_join_reads_the_log(hub, committed):
     assert outbox.got == ["e1"]
 
 
-async def test_a_join_confirmed_during_the_snapshot_is_verified_behind_it(
-    hub, committed, monkeypatch
-):
-    monkeypatch.setattr(hub_module, "_STRAGGLERS", 0)
+async def test_a_join_confirmed_during_the_snapshot_is_verified_behind_it(hub, committed):
     outbox = Recorder()
     subscription = hub.subscribe(STREAM, outbox, user_id=1)
-    hub._to_verify = {STREAM}
-    await hub._verify()
+    hub._confirmed(STREAM)
     committed.commit()  # behind the snapshot, its wake-up before the SUBSCRIBE: nothing brings it
     subscription.release(0)
     await outbox.until(1)
+
+
+async def test_who_releases_behind_another_gets_what_lies_between(hub, committed):
+    """Both join a new stream; the second has the newer snapshot, and is ready first."""
+    slow, quick = Recorder(), Recorder()
+    first = hub.subscribe(STREAM, slow, user_id=1)
+    event = committed.commit()
+    second = hub.subscribe(STREAM, quick, user_id=2)
+    hub.accept([event])
+    second.release(cursor=1)
+    first.release(cursor=0)
+    hub.accept([committed.commit()])
+    await slow.until(2)
+    assert (slow.got, quick.got) == (["e1", "e2"], ["e2"])
+
+
+async def test_reconcile_outlives_whatever_it_fails_on(hub, committed, monkeypatch, caplog):
+    async def fail(function, *args):
+        raise RuntimeError("can't start new thread")
+
+    outbox = join(hub, 0)
+    committed.commit()
+    with monkeypatch.context() as broken:
+        broken.setattr(hub_module, "in_database", fail)
+        await hub._guarded(hub._catch_up, {STREAM: 1})
+    assert "can't start new thread" in caplog.text
+    await hub._guarded(hub._catch_up, {STREAM: 1})
+    assert outbox.got == ["e1"]
 
 
 async def test_when_the_log_was_pruned_the_sockets_must_resume(hub, committed):
@@ -203,7 +227,7 @@ async def test_no_interleaving_loses_doubles_or_reorders(hub, committed, seed):
                 subscription = hub.subscribe(STREAM, outbox, user_id=1)
                 sockets.append([outbox, subscription, None])
             case 5:
-                for socket in sockets:
+                for socket in chance.sample(sockets, len(sockets)):
                     if socket[2] is None:
                         if (
                             chance.random() < 0.5

@@ -2,15 +2,18 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.models.signals import post_save
 from django.utils import timezone
 
 from chat.models import Conversation, Message, Participant
+from chat.services import open_trip
 from holodrive.realtime import log, publish
 from holodrive.realtime.models import Event, RevokedSession, Stream
 from holodrive.realtime.published import SilentWriteError
@@ -67,6 +70,46 @@ def test_a_rollback_to_a_savepoint_takes_back_only_what_is_inside(make_user, ann
         assert announced == []
     assert seqs(f"user.{user.pk}") == [1, 2]
     assert [event.seq for event in announced] == [1, 2]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_savepoint_taken_back_inside_a_save_takes_its_events_along(make_user, announced, known):
+    """A receiver of somebody else's tries something, fails, and goes on."""
+    rider, driver = make_user("rider"), make_user("driver")
+    trip = open_trip(rider=rider, driver=driver)
+    if known:
+        Notification.objects.create(recipient=driver, title="one")
+        Notification.objects.create(recipient=rider, title="one")
+
+    def try_and_fail(**kwargs):
+        for user in (rider, driver):
+            with suppress(ZeroDivisionError):
+                notify_and_fail(user)
+
+    post_save.connect(try_and_fail, sender=Message)
+    try:
+        Message(conversation=trip, sender=rider, text="Hi").save()
+    finally:
+        post_save.disconnect(try_and_fail, sender=Message)
+    Message(conversation=trip, sender=rider, text="Again").save()
+    Notification.objects.create(recipient=rider, title="last")
+    assert seqs(f"conversation.{trip.pk}") == [1, 2]
+    assert seqs(f"user.{driver.pk}") == list(range(1, known + 3))
+    assert seqs(f"user.{rider.pk}") == list(range(1, known + 2))
+    assert not any("never" in event.text for event in announced)
+    for stream in Stream.objects.all():
+        assert stream.head == len(seqs(stream.name))
+
+
+@pytest.mark.parametrize("failing", ["_wake_ups", "_sync_waker"])
+def test_whatever_fails_in_publishing_the_writer_does_not(make_user, monkeypatch, failing):
+    monkeypatch.setattr(publish, failing, lambda *args: 1 / 0)
+    done = []
+    with transaction.atomic():
+        Notification.objects.create(recipient=make_user(), title="one")
+        transaction.on_commit(lambda: done.append("the hook behind"))
+    assert done == ["the hook behind"]
+    assert Notification.objects.count() == 1
 
 
 def test_a_failing_save_leaves_neither_row_nor_number(make_user, announced, monkeypatch):

@@ -129,23 +129,31 @@ def test_twisted_still_has_the_names_that_are_written_past():
     assert callable(tcp.Connection.writeSomeData)
 
 
-def test_a_transport_without_those_names_gets_an_ordinary_write():
-    class Transport:
+def test_a_transport_that_wraps_the_socket_gets_an_ordinary_write():
+    """TLS passes the private names through: past it the frame would go out in the clear."""
+
+    class Wrapped:
+        _tempDataLen, dataBuffer, disconnecting, offset = 0, b"", False, 0
         written = b""
+
+        def writeSomeData(self, content):
+            raise AssertionError("in the clear")
 
         def write(self, content):
             self.written += content
 
-    transport = Transport()
+    transport = Wrapped()
     server.write_now(transport, b"frame")
     assert transport.written == b"frame"
     assert server.waiting_bytes(transport) == 0
 
 
 def test_what_the_system_does_not_take_is_queued_behind():
-    class Transport:
-        _tempDataLen, dataBuffer, disconnecting, offset = 0, b"", False, 0
+    class Transport(tcp.Connection):
         queued = b""
+
+        def __init__(self):
+            abstract.FileDescriptor.__init__(self, reactor=object())
 
         def writeSomeData(self, content):
             return 2
