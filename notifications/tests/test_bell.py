@@ -1,18 +1,14 @@
 """The bell in a real Chromium, against a real server process, and against a mocked socket."""
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.conf import settings
-from django.test import Client
 
-from testing.server import ServerProcess
+from testing.browser import PATIENCE, RECONNECT, Site, chromium, context_of, session_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page, WebSocketRoute
@@ -25,37 +21,12 @@ SAVE = (
     "related_object_type={!r}, related_object_id={})"
 )
 STRICT = "default-src 'self'; connect-src 'self' ws: wss:"
-BROWSER_OPTIONS = [
-    "--no-sandbox",  # CI runs as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 15_000  # milliseconds
-RECONNECT = 45_000  # two of the longest backoffs, and a start of the server
 
 
-class AdminServer(ServerProcess):
-    """Serves the static files as `make run` does."""
-
-    def start(self) -> None:
-        self.environment["DEBUG"] = "on"
-        super().start()
-
+class AdminSite(Site):
     def ring(self, user: Any, title: str, related: str = "", related_id: int | None = None) -> None:
         """Save a notification in another process."""
         self.shell(SAVE.format(user.pk, title, related, related_id))
-
-
-def missing(part: str) -> NoReturn:
-    """Under CI=true a failure: a test that did not run must not look like one that passed."""
-    reason = f"The bell in a browser was not tested: no {part}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture
@@ -64,40 +35,26 @@ def admin(make_user) -> Any:
 
 
 @pytest.fixture(scope="module")
-def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[AdminServer]:
+def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[AdminSite]:
     with django_db_blocker.unblock():
-        server = AdminServer()
+        server = AdminSite()
     yield server
     server.discard()
 
 
 @pytest.fixture
-def site(shared_site: AdminServer, transactional_db: None) -> AdminServer:
+def site(shared_site: AdminSite, transactional_db: None) -> AdminSite:
     if shared_site.process is None:  # a test that kills it failed before it was started again
         shared_site.start()
     return shared_site
 
 
 @pytest.fixture
-def browser(site: AdminServer, admin: Any, client: Client) -> Iterator["BrowserContext"]:
-    """A browser in which the admin is logged in. It comes last: while Playwright runs its loop in
-    this thread, Django refuses the ORM here.
-    """
-    try:
-        from playwright.sync_api import expect, sync_playwright
-    except ImportError:
-        missing("playwright (requirements-dev.txt)")
-    chromium = shutil.which("chromium") or missing("chromium (Debian: chromium)")
-    client.force_login(admin)
-    session = client.cookies[settings.SESSION_COOKIE_NAME].value
-    url = f"http://{site.address}"
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        process = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
-        context = process.new_context(base_url=url)
-        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
-        yield context
-        process.close()
+def browser(site: AdminSite, admin: Any) -> Iterator["BrowserContext"]:
+    """A browser in which the admin is logged in. It comes last: see testing/browser.py."""
+    session = session_of(admin)
+    with chromium("The bell in a browser") as process:
+        yield context_of(process, site, session)
 
 
 def open_admin(browser: "BrowserContext", path: str = "/admin/") -> "Page":

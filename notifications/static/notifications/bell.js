@@ -1,224 +1,22 @@
 // @ts-check
-// The admin's bell. RealtimeSocket keeps the connection and its place in the stream, Inbox what is known of the
-// notifications, BellView what is seen of them; startBell() at the end ties the three together.
+// The admin's bell. Inbox is what is known of the notifications, BellView what is seen of them; startBell() at the end
+// ties the two to the connection, which holodrive-realtime.js keeps.
+
+import { connect, SignedOut } from "../realtime/holodrive-realtime.js";
 
 /**
+ * @typedef {import("../realtime/holodrive-realtime.js").Frame} Frame
+ * @typedef {import("../realtime/holodrive-realtime.js").Command} Command
+ * @typedef {import("../realtime/holodrive-realtime.js").State} State
  * @typedef {{id: number, title: string, message: string, notification_type: string, related_object_type: string,
  *   related_object_id: number | null, created_at: string, status: string}} Item
  * @typedef {{results: Item[], has_more: boolean, last_seq: number}} Page
- * @typedef {{type: string, seq?: number, [field: string]: any}} Frame
- * @typedef {{type: string, [field: string]: any}} Command
- * @typedef {"connecting" | "live" | "waiting" | "signed-out" | "stopped"} State
  */
-
-// The connection
-
-const CLOSE = { RESTART: 1012, BAD_FRAMES: 4400, UNAUTHENTICATED: 4401, FORBIDDEN: 4403, NOT_FOUND: 4404, TOO_SLOW: 4408 };
-const FINAL_CLOSES = new Set([CLOSE.BAD_FRAMES, CLOSE.FORBIDDEN, CLOSE.NOT_FOUND]);
-const ABNORMAL = 1006;
-
-const BACKOFF_FIRST_MS = 500;
-const BACKOFF_MOST_MS = 20_000;
-const STABLE_MS = 5_000; // what lasted this long was a working connection, and starts the backoff anew
-const ANSWER_MS = 10_000; // to the first frame, to a ping, to a request
-
-/** The session is over: trying again is of no use. */
-class SignedOut extends Error {}
-
-/**
- * Keeps a WebSocket open, and its place in the stream: every logged frame reaches `onFrame` once and in order,
- * over any number of connections.
- */
-class RealtimeSocket {
-  /** @type {WebSocket | null} */ #socket = null;
-  /** @type {State} */ #state = "connecting";
-  /** The last logged frame that was handed on; null while it is for `reload` to say. @type {number | null} */
-  #lastSeq = null;
-  #failures = 0;
-  #liveSince = Infinity;
-  #heartbeatMs = 25_000;
-  /** @type {number | null} */ #restartDelayMs = null;
-  #isFillingHole = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #silenceTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #retryTimer;
-
-  /**
-   * @param {string} url without a query
-   * @param {object} owner
-   * @param {() => Promise<number>} owner.reload fetches the whole state and returns the seq that it stands for;
-   *   may throw SignedOut
-   * @param {(frame: Frame) => void} owner.onFrame
-   * @param {(state: State) => void} owner.onState
-   */
-  constructor(url, owner) {
-    this.#url = url;
-    this.#owner = owner;
-  }
-
-  #url;
-  #owner;
-
-  start() {
-    addEventListener("online", () => this.#wake());
-    addEventListener("offline", () => this.#wake());
-    addEventListener("pageshow", (event) => event.persisted && this.#wake());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#wake());
-    this.#connect();
-  }
-
-  get isLive() {
-    return this.#state === "live";
-  }
-
-  /** The seq of the last logged frame that was handed on. */
-  get lastSeq() {
-    return this.#lastSeq ?? 0;
-  }
-
-  /** What is sent while not live is lost: the owner repeats it when it is. @param {Command} command */
-  send(command) {
-    if (this.isLive) this.#socket?.send(JSON.stringify(command));
-  }
-
-  /** Start over from a fresh `reload`: what is known here cannot be brought up to date by events. */
-  resync() {
-    this.#lastSeq = null;
-    this.#retry(ABNORMAL);
-  }
-
-  async #connect() {
-    if (this.#state === "waiting") this.#setState("connecting");
-    try {
-      this.#lastSeq ??= await this.#owner.reload();
-    } catch (problem) {
-      if (problem instanceof SignedOut) this.#stop("signed-out");
-      else this.#retry(ABNORMAL);
-      return;
-    }
-    const socket = new WebSocket(`${this.#url}?last_seq=${this.#lastSeq}`);
-    this.#socket = socket;
-    this.#isFillingHole = false;
-    this.#restartDelayMs = null;
-    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
-    socket.onclose = (event) => this.#closed(event.code);
-    this.#expectWithin(ANSWER_MS);
-  }
-
-  /** @param {Frame} frame */
-  #receive(frame) {
-    if (frame.type === "connection_established") this.#welcome(frame);
-    this.#heard();
-    if (frame.type === "reconnect") this.#restartDelayMs = frame.delay_ms;
-    if (frame.type === "resumed") this.#isFillingHole = false;
-    if (isFailedResume(frame)) return this.resync();
-    if (frame.seq === undefined || this.#isNext(frame.seq)) this.#owner.onFrame(frame);
-  }
-
-  /** @param {Frame} frame */
-  #welcome(frame) {
-    this.#liveSince = performance.now();
-    if (frame.heartbeat_interval > 0) this.#heartbeatMs = frame.heartbeat_interval * 1000;
-    this.#setState("live");
-  }
-
-  /** Seqs have no holes, so a jump means that something was missed. @param {number} seq */
-  #isNext(seq) {
-    const last = /** @type {number} */ (this.#lastSeq);
-    if (seq > last + 1 && !this.#isFillingHole) {
-      this.#isFillingHole = true;
-      this.send({ type: "resume", last_seq: last });
-    }
-    if (seq !== last + 1) return false;
-    this.#lastSeq = seq;
-    return true;
-  }
-
-  // A peer that vanished without a word is only noticed by asking it: the server's own pings are out of sight here.
-
-  #heard() {
-    clearTimeout(this.#silenceTimer);
-    this.#silenceTimer = setTimeout(() => this.#probe(), 2 * this.#heartbeatMs);
-  }
-
-  #probe() {
-    this.send({ type: "ping" });
-    this.#expectWithin(ANSWER_MS);
-  }
-
-  /** @param {number} ms */
-  #expectWithin(ms) {
-    clearTimeout(this.#silenceTimer);
-    this.#silenceTimer = setTimeout(() => this.#closed(ABNORMAL), ms);
-  }
-
-  /** Something changed about the network or the page: no reason to sit out a backoff, or to trust a socket. */
-  #wake() {
-    if (this.#state === "waiting") this.#setState("waiting"); // its text depends on navigator.onLine
-    if (this.#state === "waiting" && navigator.onLine) this.#retryNow();
-    else if (this.isLive) this.#probe();
-  }
-
-  /** @param {number} code */
-  #closed(code) {
-    if (code === CLOSE.UNAUTHENTICATED) this.#stop("signed-out");
-    else if (FINAL_CLOSES.has(code)) this.#stop("stopped");
-    else this.#retry(code);
-  }
-
-  /** @param {State} state */
-  #stop(state) {
-    this.#drop();
-    this.#setState(state);
-  }
-
-  /** @param {number} code */
-  #retry(code) {
-    const wasStable = performance.now() - this.#liveSince > STABLE_MS;
-    if (wasStable) this.#failures = 0;
-    this.#drop();
-    this.#setState("waiting");
-    this.#retryTimer = setTimeout(() => this.#retryNow(), this.#delayAfter(code, wasStable));
-  }
-
-  /** @param {number} code @param {boolean} wasStable */
-  #delayAfter(code, wasStable) {
-    if (code === CLOSE.TOO_SLOW && wasStable) return 0;
-    if (code === CLOSE.RESTART && this.#restartDelayMs !== null) return this.#restartDelayMs;
-    // Full jitter: after an outage all clients come back, and must not come at the same moments.
-    return Math.random() * Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** this.#failures++);
-  }
-
-  #retryNow() {
-    clearTimeout(this.#retryTimer);
-    this.#connect();
-  }
-
-  /** Let go at once: on a dead network, `close` alone would wait for an answer. */
-  #drop() {
-    clearTimeout(this.#silenceTimer);
-    clearTimeout(this.#retryTimer);
-    this.#liveSince = Infinity;
-    if (this.#socket === null) return;
-    this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close();
-    this.#socket = null;
-  }
-
-  /** @param {State} state */
-  #setState(state) {
-    this.#state = state;
-    this.#owner.onState(state);
-  }
-}
-
-/** @param {Frame} frame */
-function isFailedResume({ type, recovered, ref }) {
-  return (type === "resumed" && !recovered) || (type === "error" && ref === "resume");
-}
 
 // What is known
 
 const PAGE_SIZE = 20;
+const ANSWER_MS = 10_000;
 
 /** The user's latest notifications, and what was asked for but is not confirmed yet. No I/O. */
 class Inbox {
@@ -651,7 +449,6 @@ function startBell(button, panel, announcer) {
   const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount } = button.dataset;
   const inbox = new Inbox(Number(unreadCount));
   const view = new BellView(button, panel, announcer);
-  const socket = new RealtimeSocket(socketUrl(websocketUrl), { reload, onFrame, onState: (state) => view.showState(state) });
   let isDrawing = false;
 
   /** Draws once for all that comes until the next frame of the screen; the list only while it is seen. */
@@ -705,7 +502,7 @@ function startBell(button, panel, announcer) {
   /** A page that was read before the last event may not have it (a read mark, say): ask again. @param {number} beforeId */
   async function currentPage(beforeId) {
     const page = await fetchPage(listUrl, beforeId);
-    return page.last_seq < socket.lastSeq ? fetchPage(listUrl, beforeId) : page;
+    return page.last_seq < (socket.lastSeq ?? 0) ? fetchPage(listUrl, beforeId) : page;
   }
 
   let isFetching = false;
@@ -733,7 +530,8 @@ function startBell(button, panel, announcer) {
 
   view.listen({ onRead, onReadAll, onEarlier, onToggle });
   view.showCount(inbox.unreadCount);
-  socket.start();
+  const url = socketUrl(websocketUrl);
+  const socket = connect({ url, reload, onFrame, onState: (state) => view.showState(state) });
 }
 
 const [button, panel, announcer] = ["bell", "bell-panel", "bell-announcer"].map((id) => document.getElementById(id));
