@@ -10,7 +10,12 @@ import sys
 from testing.services import program
 
 # These choose their database themselves, or have none: once is enough.
-ONCE = ("holodrive/realtime/tests/test_commands.py", "holodrive/tests", "benchmarks")
+ONCE = (
+    "holodrive/realtime/tests/test_commands.py",
+    "holodrive/realtime/tests/test_java_client.py",
+    "holodrive/realtime/tests/test_javascript_client.py",
+    "notifications/tests/test_bell.py",
+    "holodrive/asyncapi", "holodrive/tests", "benchmarks")
 
 
 def main() -> int:
