@@ -41,11 +41,11 @@ class NotificationBody(msgspec.Struct, kw_only=True):
 def body(row: "Notification") -> NotificationBody:
     return NotificationBody(
         id=row.pk,
-        title=row.title,
-        message=row.message,
+        title=str(row.title),  # str and int: a caller may have passed a lazy translation, or "7"
+        message=str(row.message),
         notification_type=row.notification_type,
         related_object_type=row.related_object_type,
-        related_object_id=row.related_object_id,
+        related_object_id=None if row.related_object_id is None else int(row.related_object_id),
         data=row.data,
         created_at=timestamp(row.created_at),
         status=row.status,

@@ -15,22 +15,23 @@ from notifications.models import Notification, unread_counts
 @receiver(pre_save, sender=Notification)
 def remember_what_clients_know(instance: Notification, raw: bool = False, **kwargs: Any) -> None:
     """The stream is locked here, so what is read now is what the last event said."""
+    if raw:  # loaddata brings rows, not news
+        return
     if instance.status == Notification.Status.UNREAD:
         instance.read_at = None
     elif instance.read_at is None:
         instance.read_at = timezone.now()
-    known = None
-    if not instance._state.adding:
-        row = Notification._base_manager.filter(pk=instance.pk).first()
-        known = events.body(row) if row else None
-    instance._known = known  # type: ignore[attr-defined]
+    instance._known = None if instance._state.adding else _stored(instance)  # type: ignore[attr-defined]
 
 
 @receiver(post_save, sender=Notification)
 def append_event(instance: Notification, raw: bool = False, **kwargs: Any) -> None:
+    if raw:
+        return
     known: events.NotificationBody | None = instance._known  # type: ignore[attr-defined]
-    body = events.body(instance)
-    if body == known:
+    # After an update the row is asked: of a save with `update_fields` the instance knows only part.
+    body = events.body(instance) if known is None else _stored(instance)
+    if body is None or body == known:
         return
     unread = unread_counts([instance.recipient_id]).get(instance.recipient_id, 0)
     event: events.NotificationAdded | events.NotificationRead
@@ -39,3 +40,8 @@ def append_event(instance: Notification, raw: bool = False, **kwargs: Any) -> No
     else:
         event = events.NotificationAdded(notification=body, unread_count=unread)
     log.append(events.stream_of(instance.recipient_id), event)
+
+
+def _stored(instance: Notification) -> events.NotificationBody | None:
+    row = Notification._base_manager.filter(pk=instance.pk).first()
+    return events.body(row) if row else None

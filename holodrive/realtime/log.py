@@ -93,7 +93,7 @@ class _Write:
         if not self._blocks:
             return
         hooks = connections[DEFAULT_DB_ALIAS].run_on_commit[self._hooks_before :]
-        dead = self._blocks.difference(hook for _, hook, _ in hooks)
+        dead = self._blocks.difference(entry[1] for entry in hooks)
         if not dead:
             return
         self._blocks -= dead

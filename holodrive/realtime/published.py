@@ -35,10 +35,17 @@ class PublishedModel(models.Model):
     Lock before row: inserting first and locking after gave 330 of 900 ids inverted against seq.
     """
 
+    # Fields that a receiver sets along with others: `save(update_fields=...)` must store them too.
+    sets_along: ClassVar[dict[str, str]] = {}
+
     class Meta:
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        fields = kwargs.get("update_fields")
+        if fields is not None:
+            along = {self.sets_along[field] for field in fields if field in self.sets_along}
+            kwargs["update_fields"] = {*fields, *along}
         with log.writing(*self.streams()):
             super().save(*args, **kwargs)
 

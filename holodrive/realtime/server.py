@@ -39,8 +39,8 @@ def write_now(transport: Any, data: bytes) -> None:
     """Write in this very call when nothing is queued in the transport, else queue behind it.
 
     Twisted would wait for the next turn of its reactor. The private names are of its TCP
-    connection; any other transport (TLS wraps one, and would pass them through to the bare socket) gets an
-    ordinary `write`.
+    connection; any other transport (TLS wraps one, and would pass them through to the bare socket)
+    gets an ordinary `write`.
     """
     if not isinstance(transport, tcp.Connection) or (
         transport._tempDataLen or transport.dataBuffer or transport.disconnecting
@@ -51,7 +51,7 @@ def write_now(transport: Any, data: bytes) -> None:
     if written is main.CONNECTION_LOST or isinstance(written, Exception):
         return  # Twisted finds out by itself at the next read
     if written < len(data):
-        transport.write(data[written:])
+        transport.write(data[written:])  # type: ignore[no-untyped-call]
 
 
 def waiting_bytes(transport: Any) -> int:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils.translation import gettext_lazy
 
 from notifications.models import Notification
 
@@ -136,3 +137,27 @@ async def test_one_save_that_edits_and_marks_read_tells_both(connect, make_user)
     assert (frame["notification"]["title"], frame["notification"]["status"]) == ("Hello", "read")
     assert frame["unread_count"] == 0
     assert row.read_at is not None
+
+
+async def test_a_stale_instance_tells_only_what_it_stored(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    row = await Notification.objects.acreate(recipient=user, title="old")
+    stale = await Notification.objects.aget()
+    row.title = "new"
+    await row.asave()
+    socket = await connect("/ws/notifications/", user)
+    stale.status = "read"
+    await stale.asave(update_fields=["status"])
+    assert (await socket.frame("notification_read"))["notification_id"] == row.pk
+    await row.arefresh_from_db()
+    assert (row.title, row.status, row.read_at is not None) == ("new", "read", True)
+
+
+async def test_what_a_caller_passes_loosely_goes_out_with_the_documented_types(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    socket = await connect("/ws/notifications/", user)
+    await Notification.objects.acreate(
+        recipient=user, title=gettext_lazy("Hi"), related_object_id="7"
+    )
+    body = (await socket.frame("notification"))["notification"]
+    assert (body["title"], body["related_object_id"]) == ("Hi", 7)
