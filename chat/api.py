@@ -1,22 +1,106 @@
-"""Messages over REST: the same items, and the same rules of who sees what, as on the socket."""
+"""Conversations and messages over REST: the same items, and the same rules of who sees what, as on
+the socket.
+"""
 
 from typing import Any
 
 import msgspec
-from rest_framework import status
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chat import events, services
-from holodrive.realtime import log
-from holodrive.realtime.rest import page, read_body
+from chat import events, overview, services
+from holodrive.realtime import log, schema
+from holodrive.realtime.rest import Page, answer, page, page_limit, query_text, read_body
+from notifications import services as notifications
+
+
+class MessagePage(Page, kw_only=True):
+    results: list[events.ChatMessage]
+
+
+class FoundMessage(msgspec.Struct, kw_only=True):
+    conversation_id: int
+    message: events.ChatMessage
+
+
+class FoundPage(msgspec.Struct, kw_only=True):
+    results: list[FoundMessage]
+    has_more: bool
+
+
+class ConversationPage(msgspec.Struct, kw_only=True):
+    """`next`: the `cursor` of the next page; null at the end."""
+
+    results: list[events.ConversationItem]
+    has_more: bool
+    next: str | None
+
+
+class UnreadMessages(msgspec.Struct, kw_only=True):
+    conversation_id: int
+    unread_count: int
+
+
+class Unread(msgspec.Struct, kw_only=True):
+    """`messages` is the sum over `conversations`, which names only those with unread messages."""
+
+    notifications: int
+    messages: int
+    conversations: list[UnreadMessages]
+
+
+class Conversations(APIView):
+    @extend_schema(
+        operation_id="conversations_list", parameters=schema.CURSOR, responses=ConversationPage
+    )
+    def get(self, request: Request) -> Response:
+        """The caller's conversations, the newest message first."""
+        found = overview.conversations_of(
+            request.user, cursor=request.query_params.get("cursor"), limit=page_limit(request)
+        )
+        shown = ConversationPage(
+            results=found.items, has_more=found.next is not None, next=found.next
+        )
+        return answer(shown)
+
+    @extend_schema(
+        request=events.OpenConversation,
+        responses={200: events.ConversationItem, 201: events.ConversationItem},
+    )
+    def post(self, request: Request) -> Response:
+        """Riders and drivers: their open support conversation (200), or a new one (201). Staff: a
+        new trip.
+        """
+        asked = read_body(request, events.OpenConversation)
+        opened = self._open(request.user, asked)
+        item = overview.conversation_of(request.user, opened.conversation.pk)
+        return answer(item, 201 if opened.created else 200)
+
+    def _open(self, user: Any, asked: events.OpenConversation) -> services.OpenedConversation:
+        if asked.kind == "support":
+            return services.open_support(user=user, subject=asked.subject)
+        assert asked.rider is not None
+        assert asked.driver is not None
+        trip = services.open_trip_as(
+            staff=user, rider_id=asked.rider, driver_id=asked.driver, closes_at=asked.closes_at
+        )
+        return services.OpenedConversation(trip, created=True)
+
+
+class Conversation(APIView):
+    @extend_schema(responses=events.ConversationItem)
+    def get(self, request: Request, conversation_id: str) -> Response:
+        """One conversation."""
+        id = services.conversation_id(conversation_id)
+        return answer(overview.conversation_of(request.user, id))
 
 
 class Messages(APIView):
-    """GET: a page of the history. POST: 201 when stored, 200 if it was already."""
-
+    @extend_schema(parameters=schema.PAGE, responses=MessagePage)
     def get(self, request: Request, conversation_id: str) -> Response:
+        """A page of the history."""
         id = services.conversation_id(conversation_id)
         conversation = services.conversation_for(request.user, id)
         stream = events.stream_of(id)
@@ -25,7 +109,11 @@ class Messages(APIView):
         )  # before the rows: a resume from it misses nothing
         return page(request, services.messages_of(conversation), events.chat_message, head)
 
+    @extend_schema(
+        request=events.SendMessage, responses={200: events.ChatMessage, 201: events.ChatMessage}
+    )
     def post(self, request: Request, conversation_id: str) -> Response:
+        """Send a message: 201 when stored, 200 if it was already."""
         id = services.conversation_id(conversation_id)
         command = read_body(request, events.SendMessage)
         message, duplicate = services.send_message(
@@ -34,5 +122,51 @@ class Messages(APIView):
             text=command.message,
             client_message_id=command.client_message_id,
         )
-        item: Any = msgspec.to_builtins(events.chat_message(message))
-        return Response(item, status=status.HTTP_200_OK if duplicate else status.HTTP_201_CREATED)
+        return answer(events.chat_message(message), 200 if duplicate else 201)
+
+
+class Message(APIView):
+    @extend_schema(request=events.MessageText, responses=events.ChatMessage)
+    def patch(self, request: Request, conversation_id: str, message_id: int) -> Response:
+        """Edit one's own message, up to 15 minutes after it was sent."""
+        id = services.conversation_id(conversation_id)
+        command = read_body(request, events.MessageText)
+        message, _ = services.edit_message(
+            user=request.user, conversation_id=id, message_id=message_id, text=command.message
+        )
+        return answer(events.chat_message(message))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, conversation_id: str, message_id: int) -> Response:
+        """Take back one's own message: its text goes, for everybody."""
+        id = services.conversation_id(conversation_id)
+        services.delete_message(user=request.user, conversation_id=id, message_id=message_id)
+        return Response(status=204)
+
+
+class MessageSearch(APIView):
+    @extend_schema(parameters=schema.SEARCH, responses=FoundPage)
+    def get(self, request: Request) -> Response:
+        """Messages with this text in the caller's conversations."""
+        text = query_text(request, "q", shortest=2, longest=200)
+        return page(request, overview.search(request.user, text), _found)
+
+
+def _found(row: Any) -> FoundMessage:
+    return FoundMessage(conversation_id=row.conversation_id, message=events.chat_message(row))
+
+
+class UnreadCounts(APIView):
+    @extend_schema(responses=Unread)
+    def get(self, request: Request) -> Response:
+        """What the badges say: unread notifications, and unread messages by conversation."""
+        counts = overview.unread_counts(request.user)
+        shown = Unread(
+            notifications=notifications.unread_count(request.user),
+            messages=sum(counts.values()),
+            conversations=[
+                UnreadMessages(conversation_id=id, unread_count=count)
+                for id, count in counts.items()
+            ],
+        )
+        return answer(shown)

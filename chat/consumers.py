@@ -46,6 +46,27 @@ class ChatConsumer(RealtimeConsumer):
             )
         )
 
+    async def edit_message(self, command: events.EditMessage) -> None:
+        message, changed = await in_database(
+            services.edit_message,
+            user=self.user,
+            conversation_id=self.conversation_id,
+            message_id=command.message_id,
+            text=command.message,
+        )
+        if not changed:
+            self.send(events.already_edited(message))
+
+    async def delete_message(self, command: events.DeleteMessage) -> None:
+        message, changed = await in_database(
+            services.delete_message,
+            user=self.user,
+            conversation_id=self.conversation_id,
+            message_id=command.message_id,
+        )
+        if not changed:
+            self.send(events.already_deleted(message))
+
     async def set_typing(self, command: events.SetTyping) -> None:
         if command.is_typing:
             self.typing.typing()
@@ -64,5 +85,7 @@ class ChatConsumer(RealtimeConsumer):
 
     commands: ClassVar[dict[type[wire.Command], Handler]] = {
         events.SendMessage: send_message,
+        events.EditMessage: edit_message,
+        events.DeleteMessage: delete_message,
         events.SetTyping: set_typing,
     }

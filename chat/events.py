@@ -1,6 +1,7 @@
 """Every wire shape of /ws/chat/<conversation_id>/, and of messages over REST. No models, no I/O."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -8,15 +9,17 @@ from holodrive.realtime.wire import (
     Command,
     Event,
     Frame,
+    Identifier,
     Welcome,
     checked_text,
     timestamp,
 )
 
 if TYPE_CHECKING:
-    from chat.models import Message
+    from chat.models import Message, Participant
 
 LONGEST_MESSAGE = 4_000  # code points
+LONGEST_PREVIEW = 100
 
 
 def stream_of(conversation_id: int) -> str:
@@ -35,7 +38,9 @@ class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established")
 
 
 class ChatMessage(Event, kw_only=True, tag="chat_message"):
-    """A message; `created_at` as 2025-11-22T13:15:22.970153+00:00."""
+    """A message; `created_at` as 2025-11-22T13:15:22.970153+00:00. Over REST also when it was
+    edited or deleted, if it was: then `message` is the text of now, or empty.
+    """
 
     message: str
     sender_id: int
@@ -44,12 +49,36 @@ class ChatMessage(Event, kw_only=True, tag="chat_message"):
     created_at: str
     message_id: int
     client_message_id: str | None
+    edited_at: str | msgspec.UnsetType = msgspec.UNSET
+    deleted_at: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageEdited(Event, kw_only=True, tag="message_edited"):
     message_id: int
     message: str
     edited_at: str
+
+
+class AlreadyEdited(Frame, kw_only=True, tag="message_edited"):
+    """To the one socket that asked: the text is this already, so there is no event and no seq."""
+
+    message_id: int
+    message: str
+    edited_at: str | None
+
+
+class MessageDeleted(Event, kw_only=True, tag="message_deleted"):
+    """Its text is gone: here, in the log, and in the notifications that it caused."""
+
+    message_id: int
+    deleted_at: str
+
+
+class AlreadyDeleted(Frame, kw_only=True, tag="message_deleted"):
+    """To the one socket that asked: nothing changed, so there is no event and no seq."""
+
+    message_id: int
+    deleted_at: str
 
 
 class MessageAck(Frame, kw_only=True, tag="message_ack"):
@@ -80,7 +109,19 @@ def chat_message(row: "Message") -> ChatMessage:
         message_id=row.pk,
         client_message_id=row.client_message_id,
         seq=row.seq,
+        edited_at=timestamp(row.edited_at) if row.edited_at else msgspec.UNSET,
+        deleted_at=timestamp(row.deleted_at) if row.deleted_at else msgspec.UNSET,
     )
+
+
+def already_edited(row: "Message") -> AlreadyEdited:
+    at = timestamp(row.edited_at) if row.edited_at else None
+    return AlreadyEdited(message_id=row.pk, message=row.text, edited_at=at)
+
+
+def already_deleted(row: "Message") -> AlreadyDeleted:
+    assert row.deleted_at is not None
+    return AlreadyDeleted(message_id=row.pk, deleted_at=timestamp(row.deleted_at))
 
 
 def name_of(user: Any) -> str:
@@ -90,17 +131,102 @@ def name_of(user: Any) -> str:
 # From clients
 
 
-class SendMessage(Command, kw_only=True, tag="chat_message"):
-    """1 to 4,000 code points, not blank, stored as sent; each client_message_id once."""
+class MessageText(Command, kw_only=True):
+    """1 to 4,000 code points, not blank, stored as sent."""
 
     message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
-    client_message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
     def __post_init__(self) -> None:
         if not checked_text(self.message).strip():
             raise ValueError("a message must not be blank")
+
+
+class SendMessage(MessageText, kw_only=True, tag="chat_message"):
+    """Each client_message_id is stored once."""
+
+    client_message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         checked_text(self.client_message_id or "")
+
+
+class EditMessage(MessageText, kw_only=True, tag="message_edit"):
+    message_id: Identifier
+
+
+class DeleteMessage(Command, kw_only=True, tag="message_delete"):
+    message_id: Identifier
 
 
 class SetTyping(Command, kw_only=True, tag="typing"):
     is_typing: bool
+
+
+# Over REST only
+
+
+class ParticipantItem(msgspec.Struct, kw_only=True):
+    user_id: int
+    name: str
+    role: str
+
+
+class MessagePreview(msgspec.Struct, kw_only=True):
+    """The newest message, its text cut off; empty with `deleted_at`."""
+
+    message_id: int
+    message: str
+    sender_id: int
+    sender_name: str
+    created_at: str
+    deleted_at: str | None
+
+
+class ConversationItem(msgspec.Struct, kw_only=True):
+    """A conversation as one user sees it; `unread_count` is of others' messages behind the user's
+    read cursor.
+    """
+
+    id: int
+    kind: Literal["support", "trip"]
+    subject: str
+    status: Literal["open", "pending", "snoozed", "resolved", "closed"]
+    created_at: str
+    closes_at: str | None
+    last_message_at: str | None
+    unread_count: int
+    participants: list[ParticipantItem]
+    last_message: MessagePreview | None
+
+
+def participant(row: "Participant") -> ParticipantItem:
+    return ParticipantItem(user_id=row.user_id, name=name_of(row.user), role=row.role)
+
+
+def preview(row: "Message") -> MessagePreview:
+    return MessagePreview(
+        message_id=row.pk,
+        message=row.text[:LONGEST_PREVIEW],
+        sender_id=row.sender_id,
+        sender_name=name_of(row.sender),
+        created_at=timestamp(row.created_at),
+        deleted_at=timestamp(row.deleted_at) if row.deleted_at else None,
+    )
+
+
+class OpenConversation(msgspec.Struct, kw_only=True):
+    """`rider`, `driver` (user ids) and `closes_at` are of trips, which only staff opens."""
+
+    kind: Literal["support", "trip"] = "support"
+    subject: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    rider: Identifier | None = None
+    driver: Identifier | None = None
+    closes_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+    def __post_init__(self) -> None:
+        checked_text(self.subject)
+        if self.closes_at and not 2000 <= self.closes_at.year < 9999:
+            raise ValueError("closes_at must be between the years 2000 and 9998")
+        if self.kind == "trip" and (self.rider is None or self.driver is None):
+            raise ValueError("a trip needs a rider and a driver")

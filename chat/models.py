@@ -106,6 +106,9 @@ class Participant(models.Model):
             models.UniqueConstraint(fields=["conversation", "user"], name="participant_once")
         ]
 
+    if TYPE_CHECKING:
+        user_id: int
+
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
 
@@ -128,6 +131,8 @@ class Message(PublishedModel):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     edited_at = models.DateTimeField(null=True, blank=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    sets_along: ClassVar = {"text": "edited_at"}
 
     objects = MessageQuerySet.as_manager()
 

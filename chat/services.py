@@ -1,6 +1,6 @@
 """What can be done in conversations: each call one transaction that publishes its changes."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -9,14 +9,25 @@ from django.db.models import Case, F, OuterRef, Subquery, Value, When
 from django.utils import timezone
 
 from chat import events
-from chat.models import SUPPORT_PERMISSION, Conversation, Message, Participant
+from chat.models import SUPPORT_PERMISSION, Conversation, Message, Participant, is_support
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
-from holodrive.realtime.wire import MAX_INTEGER, ConversationClosed, IdempotencyConflict, NotFound
+from holodrive.realtime.scrub import scrub
+from holodrive.realtime.wire import (
+    MAX_INTEGER,
+    ConversationClosed,
+    Forbidden,
+    IdempotencyConflict,
+    InvalidMessage,
+    NotFound,
+    timestamp,
+)
 from notifications import services as notifications
 
 TYPING_TIMEOUT = 6  # seconds
+EDITABLE = timedelta(minutes=15)
 _PREVIEW = 50  # code points of a message in its notification
+_DELETED = "This message was deleted."  # in its place in notifications
 
 _Role = Participant.Role
 
@@ -80,6 +91,8 @@ def send_message(
     returns the stored one; with another text it raises IdempotencyConflict. Raises NotFound,
     ConversationClosed.
     """
+    # Before the lock as well: an outsider must neither wait for a foreign stream nor hold it.
+    conversation_for(user, conversation_id)
     with log.writing(events.stream_of(conversation_id)):
         # The stream is locked: what is read from here on cannot change before the commit.
         conversation = conversation_for(user, conversation_id)
@@ -88,7 +101,8 @@ def send_message(
                 conversation=conversation, sender=user, client_message_id=client_message_id
             ).first()
             if sent is not None:
-                if sent.text != text:
+                changed_since = sent.edited_at or sent.deleted_at  # then the text proves nothing
+                if sent.text != text and not changed_since:
                     raise IdempotencyConflict(
                         "This client_message_id was sent with another text.", client_message_id
                     )
@@ -103,6 +117,78 @@ def send_message(
         )
         message.save()
     return SentMessage(message, duplicate=False)
+
+
+class EditedMessage(NamedTuple):
+    message: Message
+    changed: bool
+
+
+@log.retrying
+def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str) -> EditedMessage:
+    """Change the text of one's own message, up to 15 minutes after it was sent. Raises NotFound,
+    Forbidden, ConversationClosed.
+    """
+    with log.writing(events.stream_of(conversation_id)):
+        message = _own_message(user, conversation_id, message_id)
+        if message.deleted_at:
+            raise _no_such_message()
+        if message.conversation.is_closed():
+            raise ConversationClosed("This conversation is closed.")
+        if message.created_at + EDITABLE < timezone.now():
+            raise Forbidden("A message can be edited for 15 minutes after it was sent.")
+        changed = message.text != text
+        message.text = text
+        message.save(update_fields=["text", "edited_at"])
+    return EditedMessage(message, changed)
+
+
+@log.retrying
+def delete_message(*, user: Any, conversation_id: int, message_id: int) -> EditedMessage:
+    """Take back one's own message: the row stays as a mark, its text goes, from the log and from
+    notifications too. A second time changes nothing. Raises NotFound, Forbidden.
+    """
+    stream = events.stream_of(conversation_id)
+    with log.writing(stream):
+        message = _own_message(user, conversation_id, message_id)
+        if message.deleted_at:
+            return EditedMessage(message, changed=False)
+        message.text, message.deleted_at = "", timezone.now()
+        Message._base_manager.filter(pk=message.pk).update(text="", deleted_at=message.deleted_at)
+        _scrub_log(stream, message_id)
+        log.append(
+            stream,
+            events.MessageDeleted(message_id=message_id, deleted_at=timestamp(message.deleted_at)),
+        )
+        notifications.redact(conversation_id=conversation_id, message_id=message_id, text=_DELETED)
+    return EditedMessage(message, changed=True)
+
+
+def _own_message(user: Any, conversation_id: int, message_id: int) -> Message:
+    conversation = conversation_for(user, conversation_id)
+    message = messages_of(conversation).select_related("conversation").filter(pk=message_id).first()
+    if message is None:
+        raise _no_such_message()
+    if message.sender_id != user.pk:
+        raise Forbidden("This message is somebody else's.")
+    own: Message = message
+    return own
+
+
+def _no_such_message() -> NotFound:
+    return NotFound("There is no such message.")
+
+
+def _scrub_log(stream: str, message_id: int) -> None:
+    """Its own event, and each edit of it."""
+
+    def blank(frame: dict[str, Any]) -> bool:
+        concerned = "message" in frame and frame.get("message_id") == message_id
+        if concerned:
+            frame["message"] = ""
+        return concerned
+
+    scrub([stream], f'"message_id":{message_id}', blank)
 
 
 def follow_up(message: Message) -> None:
@@ -168,3 +254,48 @@ def open_trip(*, rider: Any, driver: Any, closes_at: datetime | None = None) -> 
     for user, role in ((rider, _Role.RIDER), (driver, _Role.DRIVER)):
         Participant.objects.create(conversation=conversation, user=user, role=role)
     return conversation
+
+
+class OpenedConversation(NamedTuple):
+    conversation: Conversation
+    created: bool
+
+
+@transaction.atomic
+def open_support(*, user: Any, subject: str = "") -> OpenedConversation:
+    """This rider's or driver's support conversation: the one that is open, or a new one. Raises
+    Forbidden.
+    """
+    if user.role not in (_Role.RIDER, _Role.DRIVER):
+        raise Forbidden("Support conversations are opened by riders and drivers.")
+    # Of two requests at once the second waits here, and then finds the first one's.
+    get_user_model()._default_manager.select_for_update(no_key=True).get(pk=user.pk)
+    Status = Conversation.Status
+    known = (
+        Conversation.objects.filter(
+            kind=Conversation.Kind.SUPPORT,
+            status__in=(Status.OPEN, Status.PENDING, Status.SNOOZED),
+            participants__user=user,
+        )
+        .order_by("-id")
+        .first()
+    )
+    if known is not None:
+        return OpenedConversation(known, created=False)
+    conversation = Conversation.objects.create(kind=Conversation.Kind.SUPPORT, subject=subject)
+    Participant.objects.create(conversation=conversation, user=user, role=user.role)
+    return OpenedConversation(conversation, created=True)
+
+
+def open_trip_as(
+    *, staff: Any, rider_id: int, driver_id: int, closes_at: datetime | None
+) -> Conversation:
+    """A trip between these two users. Raises Forbidden, InvalidMessage."""
+    if not is_support(staff):
+        raise Forbidden("Trips are opened by staff.")
+    people = get_user_model()._default_manager.filter(is_active=True)
+    rider = people.filter(pk=rider_id, role=_Role.RIDER).first()
+    driver = people.filter(pk=driver_id, role=_Role.DRIVER).first()
+    if rider is None or driver is None:
+        raise InvalidMessage("rider and driver must be the ids of an active rider and driver.")
+    return open_trip(rider=rider, driver=driver, closes_at=closes_at)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from holodrive.environment import Environment
 from holodrive.realtime import embedded
@@ -27,9 +29,12 @@ INSTALLED_APPS = [
     "holodrive.accounts",
     "notifications",
     "chat",
+    "holodrive.asyncapi",
     "channels",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -104,6 +109,8 @@ else:
     # Its size covers the realtime executor and as many threads again for HTTP requests.
     DATABASES["default"] |= {
         "CONN_MAX_AGE": 0,
+        # A restarted PostgreSQL leaves dead connections in the pool: ask before lending one.
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "pool": {"min_size": 2, "max_size": 2 * REALTIME_DATABASE_THREADS, "timeout": 10},
             "options": "-c lock_timeout=2s",
@@ -124,6 +131,24 @@ CHANNEL_LAYERS: dict[str, Any] = {
         },
     }
 }
+
+# Counts failed logins; what a login waits for it at most when Redis is away is short.
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": CHANNEL_LAYERS["default"]["CONFIG"]["prefix"],
+        "OPTIONS": {
+            "socket_connect_timeout": 0.25,
+            "socket_timeout": 0.25,
+            "retry": Retry(NoBackoff(), 0),
+        },
+    },
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+LOGIN_FAILURES_PER_USER = env.number("LOGIN_FAILURES_PER_USER", 10)
+LOGIN_FAILURES_PER_ADDRESS = env.number("LOGIN_FAILURES_PER_ADDRESS", 300)
+TRUSTED_PROXIES = env.names("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -152,8 +177,20 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["holodrive.realtime.parsing.JsonParser"],
     "EXCEPTION_HANDLER": "holodrive.realtime.rest.error_response",
+    "DEFAULT_SCHEMA_CLASS": "holodrive.realtime.schema.Schema",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "HoloDrive realtime",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",  # what msgspec writes: null is a type there
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_PATCH": False,  # a PATCH's fields are as required as others
+    "POSTPROCESSING_HOOKS": [],  # they name the enums of serializers
+    "SWAGGER_UI_DIST": "SIDECAR",  # from our own static files: no outside host
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 LANGUAGE_CODE = "en-us"

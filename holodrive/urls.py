@@ -1,15 +1,21 @@
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from holodrive.accounts import api as accounts
+from holodrive.realtime import api as realtime
+from holodrive.realtime import rest
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
-    path("api/token/", accounts.login, name="token"),
-    path("api/token/refresh/", accounts.refresh, name="token-refresh"),
-    path("api/token/logout/", accounts.Logout.as_view(), name="token-logout"),
+    path("api/", include("holodrive.accounts.urls")),
+    path("api/realtime/ticket/", realtime.Tickets.as_view(), name="ticket"),
     path("api/", include("notifications.urls")),
     path("api/", include("chat.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/realtime/", include("holodrive.asyncapi.urls")),
+    re_path("^api(?:/|$)", rest.UnknownPath.as_view()),
 ]
+handler500 = rest.server_error

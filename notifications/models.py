@@ -70,6 +70,8 @@ class Notification(PublishedModel):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     read_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    sets_along: ClassVar = {"status": "read_at"}
+
     objects = NotificationQuerySet.as_manager()
 
     if TYPE_CHECKING:
@@ -82,6 +84,11 @@ class Notification(PublishedModel):
                 fields=["recipient"],
                 condition=models.Q(status="unread"),
                 name="notification_unread",
+            ),
+            models.Index(  # a deleted message finds the previews of itself
+                fields=["related_object_id"],
+                condition=models.Q(notification_type="chat_message"),
+                name="notification_of_conversation",
             ),
         ]
 

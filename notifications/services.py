@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
+from holodrive.realtime.scrub import scrub
 from holodrive.realtime.wire import NotFound
 from notifications import events
 from notifications.models import Notification, unread_counts
@@ -90,3 +91,31 @@ def mark_all_read(*, user: Any, up_to_id: int | None = None) -> events.AlreadyRe
             return events.AlreadyRead(up_to_id=up_to_id, unread_count=count)
         log.append(stream, events.NotificationsRead(up_to_id=up_to_id, unread_count=count))
     return None
+
+
+def redact(*, conversation_id: int, message_id: int, text: str) -> None:
+    """Put `text` in place of a chat message's preview in all notifications that it caused, and in
+    the frames of them in the log. Inside the caller's transaction, which keeps new ones away.
+    """
+    rows = list(
+        Notification.objects.filter(
+            notification_type="chat_message",
+            related_object_id=conversation_id,
+            data__message_id=message_id,
+        )
+    )
+    ids = {row.pk for row in rows}
+    streams = {events.stream_of(row.recipient_id) for row in rows}
+
+    def blank(frame: dict[str, Any]) -> bool:
+        body = frame.get("notification", {})
+        concerned = body.get("id") in ids
+        if concerned:
+            body["message"] = text
+        return concerned
+
+    with log.writing(*streams):
+        scrub(streams, f'"message_id":{message_id}', blank)
+        for row in rows:
+            row.message = text
+            row.save(update_fields=["message"])  # an event: the same id again replaces it

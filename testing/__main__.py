@@ -15,7 +15,10 @@ ONCE = (
     "holodrive/realtime/tests/test_java_client.py",
     "holodrive/realtime/tests/test_javascript_client.py",
     "notifications/tests/test_bell.py",
-    "holodrive/asyncapi", "holodrive/tests", "benchmarks")
+    "holodrive/asyncapi",
+    "holodrive/tests",
+    "benchmarks",
+)
 
 
 def main() -> int:

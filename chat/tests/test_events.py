@@ -31,6 +31,18 @@ FRAMES = [
         f'{{"type":"message_edited","seq":6,"message_id":38,"message":"Hi","edited_at":"{AT}"}}',
     ),
     (
+        events.AlreadyEdited(message_id=38, message="Hi", edited_at=None),
+        '{"type":"message_edited","message_id":38,"message":"Hi","edited_at":null}',
+    ),
+    (
+        events.MessageDeleted(seq=7, message_id=38, deleted_at=AT),
+        f'{{"type":"message_deleted","seq":7,"message_id":38,"deleted_at":"{AT}"}}',
+    ),
+    (
+        events.AlreadyDeleted(message_id=38, deleted_at=AT),
+        f'{{"type":"message_deleted","message_id":38,"deleted_at":"{AT}"}}',
+    ),
+    (
         events.MessageAck(
             client_message_id="a1", message_id=38, seq=5, created_at=AT, duplicate=False
         ),

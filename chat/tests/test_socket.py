@@ -346,3 +346,16 @@ async def test_who_was_removed_can_resume_nothing(rider, conversation):
     rider.send({"type": "resume", "last_seq": 0})
     assert (await rider.frame())["code"] == "not_found"
     assert await rider.closed() == 4404
+
+
+async def test_a_stale_message_saved_in_part_tells_nothing_that_is_not_stored(rider, conversation):
+    row = Message(conversation=conversation, sender=conversation.rider, text="v1")
+    await row.asave()
+    stale = await Message.objects.aget()
+    row.text = "v2"
+    await row.asave(update_fields=["text"])
+    assert (await rider.frame("message_edited"))["message"] == "v2"
+    await stale.asave(update_fields=["is_from_support"])
+    await rider.quiet()
+    await row.arefresh_from_db()
+    assert (row.text, row.edited_at is not None) == ("v2", True)

@@ -1,9 +1,30 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
+from django.core.exceptions import ValidationError
+from rest_framework.exceptions import Throttled
 
 from holodrive.accounts.models import User
+from holodrive.accounts.throttle import login_attempt
+
+
+class LoginForm(AdminAuthenticationForm):
+    """Failed logins count as over REST."""
+
+    def clean(self) -> dict[str, Any]:
+        username = str(self.cleaned_data.get("username", ""))
+        if self.request is None:
+            return super().clean()
+        try:
+            with login_attempt(self.request, username, failure=ValidationError):
+                return super().clean()
+        except Throttled as refusal:
+            raise ValidationError(str(refusal.detail), code="rate_limited") from None
+
+
+admin.site.login_form = LoginForm
 
 
 @admin.register(User)

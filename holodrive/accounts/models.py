@@ -1,7 +1,10 @@
 """Who uses HoloDrive. Everything else refers to it as AUTH_USER_MODEL only."""
 
+from typing import ClassVar
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils import timezone
 
 
 class User(AbstractUser):
@@ -11,3 +14,25 @@ class User(AbstractUser):
         DRIVER = "driver", "Driver"
 
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.RIDER)
+
+
+class Device(models.Model):
+    """Where a user gets pushes."""
+
+    class Platform(models.TextChoices):
+        ANDROID = "android", "Android"
+        IOS = "ios", "iOS"
+        WEB = "web", "Web"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
+    platform = models.CharField(max_length=10, choices=Platform.choices)
+    token = models.CharField(max_length=512)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "token"], name="device_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_platform_display()} of {self.user}"

@@ -4,65 +4,98 @@ database thread.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, load_backend
+from django.http.cookie import parse_cookie
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.tokens import AccessToken
 
+from holodrive.realtime import tickets
 from holodrive.realtime.credentials import Credential, Scope, header
-from holodrive.realtime.tokens import TokenAuthentication
+from holodrive.realtime.tokens import SID, TokenAuthentication
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
 _ANONYMOUS = "Authentication is required: a session, or a token."
+_EXPIRED = "The token has expired: get a new one."
 _REFUSED = "The credentials were not accepted."
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is at the other end, and until when (UTC; None: for as long as the session lives)."""
+    """Who is at the other end, and until when (UTC; None: for as long as the session lives). `sid`
+    and `session_key` say by which login: whichever there is.
+    """
 
     user: Any
     expires_at: datetime | None = None
+    sid: str | None = None
+    session_key: str | None = None
 
 
 def session_key(scope: Scope) -> str | None:
     """The session cookie's value, if the handshake has one."""
-    try:
-        cookies = SimpleCookie(header(scope, b"cookie") or "")
-    except CookieError:
-        return None
-    cookie = cookies.get(settings.SESSION_COOKIE_NAME)
-    return cookie.value if cookie else None
+    # Django's own parser: Python's SimpleCookie drops all that stands behind one odd cookie.
+    cookies = parse_cookie(header(scope, b"cookie") or "")
+    return cookies.get(settings.SESSION_COOKIE_NAME) or None
 
 
 def identify(credential: Credential | None, session: str | None) -> Identity:
-    """The user behind the token, or without one behind the session. A credential that is there but
-    wrong refuses: it never falls through to the next. Raises Unauthenticated or TokenExpired.
+    """The user behind the ticket or token, or without one behind the session. A credential that is
+    there but wrong refuses: it never falls through to the next. A ticket is used up. Raises
+    Unauthenticated or TokenExpired.
     """
     if credential is not None:
-        return _by_token(credential)
+        return _by_ticket(credential) if credential.kind == "ticket" else _by_token(credential)
     if session is not None:
-        return Identity(_user_of_session(session))
+        return _by_session(session)
     raise Unauthenticated(_ANONYMOUS)
 
 
 def _by_token(credential: Credential) -> Identity:
     try:
         token = AccessToken(credential.token)  # type: ignore[arg-type]
-        user = TokenAuthentication().get_user(token)
+        identity = _by_claims(token)
     except ExpiredTokenError:
-        raise TokenExpired("The token has expired: get a new one.") from None
+        raise TokenExpired(_EXPIRED) from None
     except (TokenError, APIException, ValueError):
         raise Unauthenticated(_REFUSED) from None
-    if credential.user_id is not None and credential.user_id != str(user.pk):
+    if credential.user_id is not None and credential.user_id != str(identity.user.pk):
         raise Unauthenticated(_REFUSED)
-    return Identity(user, datetime.fromtimestamp(token["exp"], tz=UTC))
+    return identity
+
+
+def _by_claims(claims: Any) -> Identity:
+    """Of a token that was verified. The rest is judged anew each time: an active user, the password
+    unchanged, the login not ended.
+    """
+    user = TokenAuthentication().get_user(claims)
+    return Identity(user, datetime.fromtimestamp(claims["exp"], tz=UTC), sid=claims.get(SID))
+
+
+def _by_ticket(credential: Credential) -> Identity:
+    """The socket is its login's, as if that had opened it: it ends when that does."""
+    ticket = tickets.redeem(credential.token)
+    if ticket is None:
+        raise Unauthenticated("The ticket is unknown, used or older than 30 s: get a new one.")
+    if ticket.claims is None:
+        return _by_session(ticket.session_key)
+    try:
+        identity = _by_claims(ticket.claims)
+    except APIException:
+        raise Unauthenticated(_REFUSED) from None
+    if identity.expires_at is None or identity.expires_at <= timezone.now():
+        raise TokenExpired(_EXPIRED)
+    return identity
+
+
+def _by_session(key: str) -> Identity:
+    return Identity(_user_of_session(key), session_key=key)
 
 
 def _user_of_session(key: str) -> Any:

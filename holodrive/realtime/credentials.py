@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django.conf import settings
@@ -16,22 +16,24 @@ from django.http.request import split_domain_port, validate_host
 
 Scope = MutableMapping[str, Any]
 ASGIApp = Callable[..., Awaitable[None]]
+Kind = Literal["token", "ticket"]
 
 _ENDPOINT = re.compile(r"/ws/(?:notifications|chat/[^/]+)(?=/|$)")
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
-_SECRET_PARAMETERS = ("token",)
+_SECRET_PARAMETERS: tuple[Kind, ...] = ("ticket", "token")  # the first that is there counts
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A token as the client gave it. `user_id` is what it claims in
+    """A token, or a ticket, as the client gave it. `user_id` is what it claims in
     `/ws/notifications/<user_id>/<token>`.
     """
 
     token: str
     user_id: str | None = None
+    kind: Kind = "token"
 
     def __repr__(self) -> str:
         return "<Credential>"  # never its token
@@ -56,7 +58,8 @@ def lift(scope: Scope) -> Scope:
     """A scope without credentials in its path and query; the first that was given is in
     `credential`.
 
-    Order: Authorization: Bearer, Sec-WebSocket-Protocol: jwt, ?token=, the path.
+    Order: Authorization: Bearer, Sec-WebSocket-Protocol: jwt, ?ticket=, ?token=, the
+    path.
     """
     path, in_path = _split_path(scope["path"])
     query, in_query = _split_query(scope.get("query_string", b""))
@@ -85,11 +88,12 @@ def _split_path(path: str) -> tuple[str, Credential | None]:
 
 def _split_query(query: bytes) -> tuple[bytes, Credential | None]:
     pairs = parse_qsl(query.decode("latin1"), keep_blank_values=True)
-    token = next((value for name, value in pairs if name == "token"), None)
-    if token is None:
+    given = dict(reversed(pairs))  # of a parameter that is there twice the first
+    kind = next((name for name in _SECRET_PARAMETERS if name in given), None)
+    if kind is None:
         return query, None
     kept = [(name, value) for name, value in pairs if name not in _SECRET_PARAMETERS]
-    return urlencode(kept).encode(), Credential(token)
+    return urlencode(kept).encode(), Credential(given[kind], kind=kind)
 
 
 def header(scope: Scope, name: bytes) -> str | None:

@@ -1,9 +1,10 @@
-"""The tables of the engine: streams and their event log (written by `log.py` only), and ended
-logins.
+"""The tables of the engine: streams and their event log (written by `log.py` only), ended logins,
+and tickets.
 """
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 
 
@@ -46,3 +47,16 @@ class RevokedSession(models.Model):
 
     def __str__(self) -> str:
         return self.sid
+
+
+class Ticket(models.Model):
+    """A right to open one socket, for seconds: the row goes with its use (`tickets.py`)."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    claims = models.JSONField(null=True, help_text="Of the token that it was got with.")
+    session_key = models.TextField(blank=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.user_id}, until {self.expires_at}"

@@ -6,13 +6,25 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from django.http import Http404
+from django.http import Http404, HttpRequest, JsonResponse
+from django.urls import resolve
+from django.views import defaults
+from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
+from rest_framework.views import APIView, exception_handler
+from rest_framework_simplejwt.exceptions import ExpiredTokenError
 
-from holodrive.realtime.wire import MAX_INTEGER, ErrorCode, InvalidMessage, RealtimeError
+from holodrive.realtime.wire import (
+    MAX_INTEGER,
+    ErrorCode,
+    InvalidMessage,
+    NotFound,
+    RealtimeError,
+    checked_text,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
 _LIMIT, _MOST = 50, 100
@@ -21,7 +33,11 @@ _CODES = {
     401: ErrorCode.UNAUTHENTICATED,
     403: ErrorCode.FORBIDDEN,
     404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    406: ErrorCode.INVALID_MESSAGE,
+    413: ErrorCode.TOO_LARGE,
     415: ErrorCode.INVALID_MESSAGE,
+    429: ErrorCode.RATE_LIMITED,
 }
 
 
@@ -32,9 +48,11 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
     response = exception_handler(problem, context)
     if response is None:
         return None
-    code: str = _CODES.get(response.status_code, "error")
+    code = _CODES.get(response.status_code, ErrorCode.INTERNAL)
     if isinstance(problem, exceptions.ParseError):
         code = ErrorCode.INVALID_JSON
+    elif isinstance(problem.__cause__, ExpiredTokenError):
+        code = ErrorCode.TOKEN_EXPIRED
     response.data = {"code": code, "message": _sentence(problem, response.data)}
     return response
 
@@ -49,28 +67,64 @@ def _sentence(problem: Exception, content: Any) -> str:
     return str(content)
 
 
+@extend_schema(exclude=True)
+class UnknownPath(APIView):
+    """What the other patterns under /api/ have left: says so in the shape of all errors."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if getattr(resolve(f"{request.path_info}/").func, "cls", None) is not type(self):
+            raise NotFound("There is no such path: it lacks the slash at its end.")
+        raise NotFound("There is no such path.")
+
+
+def server_error(request: HttpRequest) -> Any:
+    """Django's handler of what nobody caught (and has logged)."""
+    if not request.path.startswith("/api/"):
+        return defaults.server_error(request)
+    message = "The server could not do this: try again."
+    return JsonResponse({"code": ErrorCode.INTERNAL, "message": message}, status=500)
+
+
 def read_body(request: Request, struct: type[S]) -> S:
-    """The request's JSON as the wire struct: the same limits as on the socket. Raises
-    InvalidMessage.
-    """
+    """The request's JSON as the struct: the same limits as on the socket. Raises InvalidMessage."""
     try:
         content = dict(request.data)
     except (TypeError, ValueError):
         raise InvalidMessage("The body is a JSON object.") from None
-    content["type"] = struct.__struct_config__.tag  # the URL says it here
+    if struct.__struct_config__.tag is not None:
+        content["type"] = struct.__struct_config__.tag  # the URL says it here
     try:
         return msgspec.convert(content, struct)
     except msgspec.ValidationError as problem:
         raise InvalidMessage(str(problem)) from None
 
 
-def page(request: Request, rows: Any, item: Callable[[Any], Any], last_seq: int) -> Response:
+def answer(content: Any, status: int = 200, **headers: str) -> Response:
+    """A struct (or a list of them) as the response."""
+    return Response(msgspec.to_builtins(content), status=status, headers=headers)
+
+
+class Page(msgspec.Struct, kw_only=True):
+    """The base of a page's shape: `results` is the subclass's. `has_more`: further on in the
+    direction read. `last_seq`: the head of the stream, read before the rows.
+    """
+
+    has_more: bool
+    last_seq: int
+
+
+def page(
+    request: Request, rows: Any, item: Callable[[Any], Any], last_seq: int | None = None
+) -> Response:
     """`{results, has_more, last_seq}`: ascending by id, between `after_id` and `before_id`
-    (exclusive), at most `limit` (50, at most 100); without a bound the latest. `has_more`: further
-    on in the direction read.
+    (exclusive), at most `limit` (50, at most 100); without a bound the latest. Without a
+    `last_seq` it is left out: the rows are not those of one stream.
     """
     after, before = _number(request, "after_id"), _number(request, "before_id")
-    limit = min(_number(request, "limit") or _LIMIT, _MOST)
+    limit = page_limit(request)
     if after is not None:
         rows = rows.filter(id__gt=after)
     if before is not None:
@@ -79,8 +133,24 @@ def page(request: Request, rows: Any, item: Callable[[Any], Any], last_seq: int)
     found = list(rows.order_by("id" if forward else "-id")[: limit + 1])
     has_more = len(found) > limit
     found = found[:limit] if forward else found[:limit][::-1]
-    results = [msgspec.to_builtins(item(row)) for row in found]
-    return Response({"results": results, "has_more": has_more, "last_seq": last_seq})
+    shown: dict[str, Any] = {"results": [item(row) for row in found], "has_more": has_more}
+    return answer(shown if last_seq is None else shown | {"last_seq": last_seq})
+
+
+def page_limit(request: Request) -> int:
+    return min(_number(request, "limit") or _LIMIT, _MOST)
+
+
+def query_text(request: Request, name: str, *, shortest: int, longest: int) -> str:
+    """A parameter that is searched for. Raises InvalidMessage."""
+    text = request.query_params.get(name, "").strip()
+    try:
+        checked_text(text)
+    except ValueError as problem:
+        raise InvalidMessage(f"{name}: {problem}") from None
+    if not shortest <= len(text) <= longest:
+        raise InvalidMessage(f"{name} must have {shortest} to {longest} characters.")
+    return text
 
 
 def _number(request: Request, name: str) -> int | None:

@@ -9,12 +9,12 @@ from typing import Any
 from django.db import transaction
 from rest_framework import serializers
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, InvalidToken, TokenError
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
-from rest_framework_simplejwt.tokens import RefreshToken, Token
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from holodrive.realtime.models import RevokedSession
-from holodrive.realtime.wire import Unauthenticated
+from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
 SID = "sid"
 
@@ -49,6 +49,15 @@ class TokenAuthentication(JWTAuthentication):
     login not ended.
     """
 
+    def get_validated_token(self, raw_token: bytes) -> Token:
+        """Expiry stays told apart from what was never good: an app refreshes after the first."""
+        try:
+            return AccessToken(raw_token)  # type: ignore[arg-type]
+        except ExpiredTokenError as problem:
+            raise InvalidToken("The token has expired: get a new one.") from problem
+        except TokenError as problem:
+            raise InvalidToken("The token is not valid.") from problem
+
     def get_user(self, validated_token: Token) -> Any:
         user = super().get_user(validated_token)
         _refuse_revoked(validated_token)
@@ -63,6 +72,8 @@ class LogoutSerializer(serializers.Serializer[Any]):
     def validate_refresh(self, value: str) -> RefreshToken:
         try:
             return RefreshToken(value)  # type: ignore[arg-type]
+        except ExpiredTokenError as problem:
+            raise TokenExpired(str(problem)) from problem
         except TokenError as problem:
             raise Unauthenticated(str(problem)) from problem
 

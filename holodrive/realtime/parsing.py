@@ -1,0 +1,37 @@
+"""Reads the bodies of REST requests. Apart from `rest.py`, because DRF imports it for its views."""
+
+import json
+from typing import IO, Any
+
+import msgspec
+from django.conf import settings
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+
+from holodrive.realtime.wire import InvalidMessage, TooLarge
+
+
+class JsonParser(JSONParser):
+    """As strict as the sockets: DRF's own lets lone surrogates through to the database, reads any
+    size, and fails at 5,000 levels.
+    """
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
+    ) -> Any:
+        most = settings.REALTIME_MAX_FRAME_BYTES
+        raw: bytes = stream.read(most + 1) if most else stream.read()
+        if most and len(raw) > most:
+            raise TooLarge(f"A body may have at most {most:,} bytes.")
+        try:
+            return msgspec.json.decode(raw)
+        except (msgspec.DecodeError, RecursionError):
+            raise _diagnose(raw) from None
+
+
+def _diagnose(raw: bytes) -> Exception:
+    try:
+        json.loads(raw.decode())  # accepts the lone surrogates that msgspec calls "truncated"
+    except (ValueError, RecursionError):
+        return ParseError("The body is not JSON.")
+    return InvalidMessage("The body holds a text that is not Unicode.")
