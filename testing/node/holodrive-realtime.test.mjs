@@ -293,6 +293,20 @@ test("without a first frame, or an answer to a ping, a socket is given up", asyn
   assert.equal(second.isOpen, false);
 });
 
+test("an ack is no event: its chat_message counts, whichever comes first", async () => {
+  const heard = client({ lastSeq: 4 });
+  const socket = await next();
+  socket.welcomes(4);
+  socket.says("resumed", { recovered: true });
+  socket.says("message_ack", { client_message_id: "a", seq: 5 });
+  socket.says("chat_message", { seq: 5 });
+  socket.says("chat_message", { seq: 6 });
+  socket.says("message_ack", { client_message_id: "b", seq: 6 });
+  const seen = heard.frames.filter(({ type }) => type === "chat_message");
+  assert.deepEqual(seen.map(({ seq }) => seq), [5, 6]);
+  assert.deepEqual(socket.sent, []);
+});
+
 test("what is known falls, a jump is filled, and nothing is applied out of order", async () => {
   const heard = client({ lastSeq: 4 });
   const socket = await next();

@@ -249,7 +249,9 @@ export class RealtimeSocket {
     if (isFailedResume(frame)) this.#lastSeq = frame.to_seq ?? null;
     if (frame.type === "resumed" || isFailedResume(frame)) this.#isResuming = false;
     this.#settle(frame);
-    if (frame.seq === undefined || this.#isNext(frame.seq)) this.#tell(() => this.#options.onFrame?.(frame));
+    // An ack only repeats the seq of its chat_message, which comes by itself, before it or behind.
+    const isEvent = frame.seq !== undefined && frame.type !== "message_ack";
+    if (!isEvent || this.#isNext(/** @type {number} */ (frame.seq))) this.#tell(() => this.#options.onFrame?.(frame));
   }
 
   /** @param {Frame} frame */
