@@ -1,9 +1,12 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
 from chat.models import Conversation, Message, Participant
+
+LOGIN = get_user_model().USERNAME_FIELD
 
 
 class ParticipantInline(admin.TabularInline):
@@ -18,7 +21,7 @@ class ConversationAdmin(admin.ModelAdmin):
     list_display = ("id", "kind", "subject", "status", "assignee", "priority", "last_message_at")
     list_filter = ("kind", "status", "priority")
     list_select_related = ("assignee",)
-    search_fields = ("subject", "participants__user__username")
+    search_fields = ("subject", f"participants__user__{LOGIN}")
     autocomplete_fields = ("assignee",)
     readonly_fields = ("last_message_at", "created_at")
     inlines = (ParticipantInline,)
@@ -33,7 +36,7 @@ class MessageAdmin(admin.ModelAdmin):
     list_display = ("id", "conversation", "sender", "text", "is_from_support", "created_at")
     list_filter = ("is_from_support",)
     list_select_related = ("conversation", "sender")
-    search_fields = ("text", "sender__username")
+    search_fields = ("text", f"sender__{LOGIN}")
     autocomplete_fields = ("conversation", "sender")
     readonly_fields = ("client_message_id", "is_from_support", "seq", "created_at", "edited_at")
     ordering = ("-id",)

@@ -8,11 +8,10 @@ import msgspec
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from chat import events, overview, services
 from holodrive.realtime import log, schema
-from holodrive.realtime.rest import Page, answer, page, page_limit, query_text, read_body
+from holodrive.realtime.rest import Page, View, answer, page, page_limit, query_text, read_body
 from notifications import services as notifications
 
 
@@ -51,7 +50,7 @@ class Unread(msgspec.Struct, kw_only=True):
     conversations: list[UnreadMessages]
 
 
-class Conversations(APIView):
+class Conversations(View):
     @extend_schema(
         operation_id="conversations_list", parameters=schema.CURSOR, responses=ConversationPage
     )
@@ -89,7 +88,7 @@ class Conversations(APIView):
         return services.OpenedConversation(trip, created=True)
 
 
-class Conversation(APIView):
+class Conversation(View):
     @extend_schema(responses=events.ConversationItem)
     def get(self, request: Request, conversation_id: str) -> Response:
         """One conversation."""
@@ -97,7 +96,7 @@ class Conversation(APIView):
         return answer(overview.conversation_of(request.user, id))
 
 
-class Messages(APIView):
+class Messages(View):
     @extend_schema(parameters=schema.PAGE, responses=MessagePage)
     def get(self, request: Request, conversation_id: str) -> Response:
         """A page of the history."""
@@ -125,7 +124,7 @@ class Messages(APIView):
         return answer(events.chat_message(message), 200 if duplicate else 201)
 
 
-class Message(APIView):
+class Message(View):
     @extend_schema(request=events.MessageText, responses=events.ChatMessage)
     def patch(self, request: Request, conversation_id: str, message_id: int) -> Response:
         """Edit one's own message, up to 15 minutes after it was sent."""
@@ -144,7 +143,7 @@ class Message(APIView):
         return Response(status=204)
 
 
-class MessageSearch(APIView):
+class MessageSearch(View):
     @extend_schema(parameters=schema.SEARCH, responses=FoundPage)
     def get(self, request: Request) -> Response:
         """Messages with this text in the caller's conversations."""
@@ -156,7 +155,7 @@ def _found(row: Any) -> FoundMessage:
     return FoundMessage(conversation_id=row.conversation_id, message=events.chat_message(row))
 
 
-class UnreadCounts(APIView):
+class UnreadCounts(View):
     @extend_schema(responses=Unread)
     def get(self, request: Request) -> Response:
         """What the badges say: unread notifications, and unread messages by conversation."""

@@ -125,7 +125,9 @@ def already_deleted(row: "Message") -> AlreadyDeleted:
 
 
 def name_of(user: Any) -> str:
-    return str(user.get_full_name() or user.get_username())
+    """Not every user model has a full name (AbstractBaseUser has none)."""
+    full_name = getattr(user, "get_full_name", str)
+    return str(full_name() or user.get_username())
 
 
 # From clients

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import ModelBackend
 from django.db import transaction
 from django.db.models import Case, F, OuterRef, Subquery, Value, When
 from django.utils import timezone
@@ -241,9 +242,8 @@ def recipients(message: Message) -> set[int]:
 
 
 def _support_staff() -> Any:
-    staff = get_user_model()._default_manager.with_perm(
-        SUPPORT_PERMISSION, backend="django.contrib.auth.backends.ModelBackend"
-    )
+    # Not the manager's with_perm: only a UserManager has it.
+    staff = ModelBackend().with_perm(SUPPORT_PERMISSION)
     return staff.filter(is_staff=True, is_active=True).values_list("pk", flat=True)
 
 

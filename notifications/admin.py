@@ -1,9 +1,12 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
 from notifications.models import Notification
+
+LOGIN = get_user_model().USERNAME_FIELD
 
 
 @admin.register(Notification)
@@ -13,7 +16,7 @@ class NotificationAdmin(admin.ModelAdmin):
     list_display = ("title", "recipient", "notification_type", "status", "created_at")
     list_filter = ("status", "notification_type")
     list_select_related = ("recipient",)
-    search_fields = ("title", "recipient__username")
+    search_fields = ("title", f"recipient__{LOGIN}")
     autocomplete_fields = ("recipient",)
     readonly_fields = ("created_at", "read_at")
     ordering = ("-id",)

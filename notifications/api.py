@@ -4,10 +4,9 @@ import msgspec
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from holodrive.realtime import log, schema
-from holodrive.realtime.rest import Page, page, read_body
+from holodrive.realtime.rest import Page, View, page, read_body
 from notifications import events, services
 
 
@@ -19,7 +18,7 @@ class UnreadCount(msgspec.Struct, kw_only=True):
     unread_count: int
 
 
-class Notifications(APIView):
+class Notifications(View):
     @extend_schema(parameters=schema.PAGE, responses=NotificationPage)
     def get(self, request: Request) -> Response:
         """A page of the caller's notifications."""
@@ -31,7 +30,7 @@ class Notifications(APIView):
         return page(request, services.notifications_of(request.user), events.body, head)
 
 
-class NotificationRead(APIView):
+class NotificationRead(View):
     @extend_schema(request=None, responses=UnreadCount)
     def post(self, request: Request, notification_id: int) -> Response:
         """Mark one read."""
@@ -39,7 +38,7 @@ class NotificationRead(APIView):
         return Response({"unread_count": services.unread_count(request.user)})
 
 
-class NotificationsRead(APIView):
+class NotificationsRead(View):
     """`up_to_id` in the body, optional: mark what is on the screen, not what has come since."""
 
     @extend_schema(request=events.MarkAllAsRead, responses=UnreadCount)

@@ -6,10 +6,9 @@ import msgspec
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from holodrive.realtime import tickets
-from holodrive.realtime.rest import answer
+from holodrive.realtime.rest import View, answer
 
 
 class IssuedTicket(msgspec.Struct, kw_only=True):
@@ -19,7 +18,7 @@ class IssuedTicket(msgspec.Struct, kw_only=True):
     expires_in: int
 
 
-class Tickets(APIView):
+class Tickets(View):
     @extend_schema(request=None, responses={201: IssuedTicket})
     def post(self, request: Request) -> Response:
         """A ticket that opens one socket as the caller, until its login ends."""

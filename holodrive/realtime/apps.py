@@ -1,6 +1,31 @@
 from django.apps import AppConfig
+from django.conf import settings
+
+# What a project that does not set these gets. holodrive/settings.py reads each from a variable.
+DEFAULTS = {
+    "REALTIME_BIND": "",
+    "REALTIME_DATABASE_THREADS": 16,
+    "REALTIME_HEARTBEAT_SECONDS": 25,
+    "REALTIME_LOG_DAYS": 7,
+    "REALTIME_MAX_FRAME_BYTES": 65_536,
+    "REALTIME_OUTBOX_BYTES": 1_048_576,
+    "REALTIME_RECONCILE_SECONDS": 2.0,
+    "REALTIME_RESUME_LIMIT": 500,
+    "REDIS_URL": "",
+    "TRUSTED_PROXIES": ["127.0.0.1", "::1"],
+    "WEBSOCKET_ALLOWED_ORIGINS": [],
+    "WEBSOCKET_HOST": "127.0.0.1",
+    "WEBSOCKET_PORT": 9000,
+    "WEBSOCKET_URL": "",  # the page's own host
+}
 
 
 class RealtimeConfig(AppConfig):
     name = "holodrive.realtime"
     label = "realtime"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        for name, value in DEFAULTS.items():
+            if not hasattr(settings, name):
+                setattr(settings, name, value)

@@ -11,12 +11,16 @@ from django.urls import resolve
 from django.views import defaults
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions
-from rest_framework.permissions import AllowAny
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.parsers import JSONParser
+from rest_framework.permissions import AllowAny, IsAuthenticated
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 from rest_framework_simplejwt.exceptions import ExpiredTokenError
 
+from holodrive.realtime.tokens import TokenAuthentication
 from holodrive.realtime.wire import (
     MAX_INTEGER,
     ErrorCode,
@@ -67,8 +71,20 @@ def _sentence(problem: Exception, content: Any) -> str:
     return str(content)
 
 
+class View(APIView):
+    """The base of our views: who is let in, and how errors look, whatever REST_FRAMEWORK says."""
+
+    authentication_classes: Any = (TokenAuthentication, SessionAuthentication)
+    permission_classes: Any = (IsAuthenticated,)
+    renderer_classes = (JSONRenderer,)
+    parser_classes = (JSONParser,)
+
+    def get_exception_handler(self) -> Any:
+        return error_response
+
+
 @extend_schema(exclude=True)
-class UnknownPath(APIView):
+class UnknownPath(View):
     """What the other patterns under /api/ have left: says so in the shape of all errors."""
 
     authentication_classes = ()

@@ -4,9 +4,11 @@ import errno
 import socket
 from argparse import ArgumentParser
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import redis
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
@@ -14,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 
 from holodrive.realtime import embedded
+from holodrive.realtime.layer import ConfirmedPubSubLayer
 
 _BACKLOG = 4096  # a reconnect storm arrives at once
 _PORT_IN_USE = (errno.EADDRINUSE, errno.EACCES)
@@ -35,9 +38,10 @@ class Command(BaseCommand):
         self._check_database()
         with ExitStack() as stack:
             stack.callback(listener.close)
-            if embedded.url(settings.BASE_DIR) == settings.REDIS_URL:
+            base = Path(getattr(settings, "BASE_DIR", "."))
+            if embedded.url(base) == settings.REDIS_URL:
                 try:
-                    stack.enter_context(embedded.running(settings.BASE_DIR))
+                    stack.enter_context(embedded.running(base))
                 except embedded.ValkeyUnavailableError as problem:
                     raise CommandError(str(problem)) from problem
             else:
@@ -91,11 +95,13 @@ class Command(BaseCommand):
         """Redis may be away (events then arrive by reconcile), but a wrong address should be seen
         at once.
         """
+        layer = get_channel_layer()
+        if not isinstance(layer, ConfirmedPubSubLayer):
+            return
         try:
-            with redis.Redis.from_url(
-                settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2
-            ) as client:
-                client.ping()
+            for client in layer.clients(redis.Redis, socket_connect_timeout=2, socket_timeout=2):
+                with client:
+                    client.ping()
         except (redis.RedisError, OSError, ValueError) as problem:
             self.stderr.write(
                 f"warning: REDIS_URL does not answer ({problem}): events between processes "
