@@ -198,6 +198,26 @@ Message(conversation=support, sender_id={people["ann"]}, text="I lost my phone."
     assert boss.frame("notification")["notification"]["title"] == f"New message from {ANN}"
 
 
+def test_users_without_roles_open_support_conversations_and_staff_opens_trips(
+    server: ForeignServer, people: dict[str, int]
+) -> None:
+    anns, boss = token_of(server, "ann"), token_of(server, "boss")
+    status, conversation = post(server, "/api/conversations/", {"subject": "My phone"}, anns)
+    assert status in (200, 201)  # it is there already if this is the second server of the project
+    assert conversation["kind"] == "support"
+    assert [one["role"] for one in conversation["participants"]] == ["rider"]
+    status, refusal = post(server, "/api/conversations/", {"subject": "Mine"}, boss)
+    assert (status, refusal["code"]) == (403, "forbidden")
+
+    trip = {"kind": "trip", "rider": people["ann"], "driver": people["ben"]}
+    status, opened = post(server, "/api/conversations/", trip, boss)
+    assert status == 201
+    roles = {one["user_id"]: one["role"] for one in opened["participants"]}
+    assert roles == {people["ann"]: "rider", people["ben"]: "driver"}
+    status, refusal = post(server, "/api/conversations/", trip | {"driver": people["ann"]}, boss)
+    assert (status, refusal["code"]) == (400, "invalid_message")
+
+
 class Elements(HTMLParser):
     """The attributes of a page's elements, by id; and what it loads."""
 
