@@ -3,14 +3,13 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from holodrive.realtime import api as realtime
 from holodrive.realtime import rest
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/", include("holodrive.accounts.urls")),
-    path("api/realtime/ticket/", realtime.Tickets.as_view(), name="ticket"),
+    path("api/", include("holodrive.realtime.urls")),
     path("api/", include("notifications.urls")),
     path("api/", include("chat.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

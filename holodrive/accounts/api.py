@@ -1,11 +1,10 @@
-"""Who one is, over REST: log in, refresh, log out this device; me; the devices for pushes."""
+"""Who one is, over REST: log in, refresh; me; the devices for pushes."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,8 +15,8 @@ from chat.models import is_support
 from holodrive.accounts import services
 from holodrive.accounts.models import Device
 from holodrive.accounts.throttle import login_attempt
+from holodrive.realtime.api import RefreshToken
 from holodrive.realtime.rest import answer, read_body
-from holodrive.realtime.tokens import LogoutSerializer
 from holodrive.realtime.wire import checked_text, timestamp
 
 
@@ -29,10 +28,6 @@ class Credentials(msgspec.Struct, kw_only=True):
 class Tokens(msgspec.Struct, kw_only=True):
     refresh: str
     access: str
-
-
-class RefreshToken(msgspec.Struct, kw_only=True):
-    refresh: str
 
 
 class MeItem(msgspec.Struct, kw_only=True):
@@ -82,23 +77,6 @@ class Refresh(TokenRefreshView):
         """New tokens of the same login; the old refresh token is used up."""
         response: Response = super().post(request, *args, **kwargs)
         return response
-
-
-class Logout(APIView):
-    """Whoever holds the refresh token may end its login, even when the access token has expired
-    meanwhile.
-    """
-
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
-
-    @extend_schema(request=RefreshToken, responses={204: None})
-    def post(self, request: Request) -> Response:
-        """End this login, and no other of the user."""
-        serializer = LogoutSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        serializer.save()
-        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class Me(APIView):

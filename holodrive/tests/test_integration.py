@@ -98,7 +98,7 @@ def ask(
     request = Request(f"http://{server.address}{path}", body, headers)
     try:
         with urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - our server
-            return response.status, json.load(response)
+            return response.status, json.loads(response.read() or b"null")
     except HTTPError as refusal:
         return refusal.code, json.load(refusal)
 
@@ -216,6 +216,24 @@ def test_users_without_roles_open_support_conversations_and_staff_opens_trips(
     assert roles == {people["ann"]: "rider", people["ben"]: "driver"}
     status, refusal = post(server, "/api/conversations/", trip | {"driver": people["ann"]}, boss)
     assert (status, refusal["code"]) == (400, "invalid_message")
+
+
+def test_a_ticket_opens_a_socket_and_a_logout_ends_the_login(
+    server: ForeignServer, sockets: list[RemoteSocket]
+) -> None:
+    login = {"email": ANN, "password": PASSWORD}
+    _, tokens = post(server, "/api/token/", login)
+    status, issued = post(server, "/api/realtime/ticket/", {}, tokens["access"])
+    assert status == 201
+    socket = RemoteSocket(server.address, f"/ws/notifications/?ticket={issued['ticket']}")
+    sockets.append(socket)
+    socket.frame("connection_established")
+    _, again = post(server, "/api/token/refresh/", {"refresh": tokens["refresh"]})
+
+    status, _ = post(server, "/api/token/logout/", {"refresh": again["refresh"]})
+    assert status == 204
+    status, refusal = ask(server, "/api/notifications/", again["access"])
+    assert (status, refusal["code"]) == (401, "unauthenticated")
 
 
 class Elements(HTMLParser):

@@ -15,7 +15,7 @@ from django.utils import timezone
 from chat.models import Conversation, Message, Participant
 from chat.services import open_trip
 from holodrive.realtime import log, publish
-from holodrive.realtime.models import Event, RevokedSession, Stream
+from holodrive.realtime.models import Event, RevokedSession, Stream, Ticket
 from holodrive.realtime.published import SilentWriteError
 from notifications.models import Notification
 
@@ -269,7 +269,7 @@ def test_the_tail_names_each_streams_newest_event(make_user):
     assert tail.last_id == log.last_id()
 
 
-def test_old_events_and_expired_logins_are_pruned(make_user, settings):
+def test_old_events_expired_logins_and_expired_tickets_are_pruned(make_user, settings):
     user = make_user()
     for title in "abc":
         Notification.objects.create(recipient=user, title=title)
@@ -277,10 +277,14 @@ def test_old_events_and_expired_logins_are_pruned(make_user, settings):
     Event.objects.filter(seq__lt=3).update(created_at=now - timedelta(days=8))
     for days in (-1, 1):
         RevokedSession.objects.create(sid=f"sid{days}", expires_at=now + timedelta(days=days))
+        Ticket.objects.create(
+            digest=f"digest{days}", user=user, expires_at=now + timedelta(days=days)
+        )
     call_command("prune", stdout=StringIO())
     assert seqs(f"user.{user.pk}") == [3]
     assert Stream.objects.get(name=f"user.{user.pk}").head == 3
     assert RevokedSession.objects.get().sid == "sid1"
+    assert Ticket.objects.get().digest == "digest1"
     settings.REALTIME_LOG_DAYS = 0
     Event.objects.update(created_at=now - timedelta(days=800))
     call_command("prune", stdout=StringIO())

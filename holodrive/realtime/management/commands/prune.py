@@ -1,4 +1,6 @@
-"""Deletes what nobody can ask for any more: old events, ended logins whose tokens expired."""
+"""Deletes what nobody can ask for any more: old events, ended logins whose tokens expired,
+tickets that nobody came with.
+"""
 
 from typing import Any
 
@@ -7,14 +9,19 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from holodrive.realtime import log
-from holodrive.realtime.models import RevokedSession
+from holodrive.realtime.models import RevokedSession, Ticket
 
 
 class Command(BaseCommand):
-    help = "Delete events older than REALTIME_LOG_DAYS and expired ended logins. Run it daily."
+    help = "Delete old events, expired ended logins and expired tickets. Run it daily."
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = settings.REALTIME_LOG_DAYS
         events = log.prune(days) if days else 0
-        logins, _ = RevokedSession.objects.filter(expires_at__lt=timezone.now()).delete()
-        self.stdout.write(f"Deleted {events} events older than {days} days, {logins} ended logins.")
+        now = timezone.now()
+        logins, _ = RevokedSession.objects.filter(expires_at__lt=now).delete()
+        tickets, _ = Ticket.objects.filter(expires_at__lt=now).delete()
+        self.stdout.write(
+            f"Deleted {events} events older than {days} days, {logins} ended logins, "
+            f"{tickets} tickets."
+        )

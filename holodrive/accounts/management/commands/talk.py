@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from chat.management.commands.demo import PASSWORD
+from holodrive.accounts.management.commands.demo import PASSWORD
 
 _SECONDS = 10  # until the answer must have come
 
