@@ -19,6 +19,7 @@ DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY", "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is missing: set it in the environment or in .env")
+SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", [])
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
@@ -160,8 +161,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+JWT_SIGNING_KEY_FALLBACKS = env.names("JWT_SIGNING_KEY_FALLBACKS", [])
 SIMPLE_JWT: dict[str, Any] = {
-    "SIGNING_KEY": env.text("JWT_SIGNING_KEY", SECRET_KEY),
+    "SIGNING_KEY": env.text("JWT_SIGNING_KEY", "") or SECRET_KEY,
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.number("JWT_ACCESS_MINUTES", 60, at_least=1)),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=env.number("JWT_REFRESH_DAYS", 30, at_least=1)),
     "ROTATE_REFRESH_TOKENS": True,

@@ -3,6 +3,7 @@ from django.conf import settings
 
 # What a project that does not set these gets. holodrive/settings.py reads each from a variable.
 DEFAULTS = {
+    "JWT_SIGNING_KEY_FALLBACKS": [],
     "REALTIME_BIND": "",
     "REALTIME_DATABASE_THREADS": 16,
     "REALTIME_HEARTBEAT_SECONDS": 25,

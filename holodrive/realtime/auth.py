@@ -14,11 +14,10 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
-from rest_framework_simplejwt.tokens import AccessToken
 
 from holodrive.realtime import tickets
 from holodrive.realtime.credentials import Credential, Scope, header
-from holodrive.realtime.tokens import SID, TokenAuthentication
+from holodrive.realtime.tokens import SID, AccessToken, TokenAuthentication
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
 _ANONYMOUS = "Authentication is required: a session, or a token."

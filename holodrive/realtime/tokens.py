@@ -1,26 +1,101 @@
 """Tokens: every login has a `sid` that its access tokens share across refreshes, so one device can
-be logged out.
+be logged out. They are signed with one key, and accepted with those before it as well.
 """
 
+import functools
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from rest_framework import serializers
+from rest_framework_simplejwt import tokens as simplejwt
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import ExpiredTokenError, InvalidToken, TokenError
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import (
+    ExpiredTokenError,
+    InvalidToken,
+    TokenBackendError,
+    TokenBackendExpiredToken,
+    TokenError,
+)
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
-from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import Token
 
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
 SID = "sid"
+_USED = "The refresh token was used before: log in again."
+
+
+class KeyRing(TokenBackend):
+    """Signs with one key; what was signed with one of the fallbacks is accepted too."""
+
+    def __init__(self, key: str, *fallbacks: str) -> None:
+        super().__init__(
+            api_settings.ALGORITHM,
+            key,
+            api_settings.VERIFYING_KEY,
+            api_settings.AUDIENCE,
+            api_settings.ISSUER,
+            api_settings.JWK_URL,
+            api_settings.LEEWAY,
+            api_settings.JSON_ENCODER,
+        )
+        self._older = KeyRing(*fallbacks) if fallbacks else None
+
+    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = super().decode(token, verify)
+        except TokenBackendExpiredToken:
+            raise  # the signature was right
+        except TokenBackendError:
+            if self._older is None:
+                raise
+            return self._older.decode(token, verify)
+        return claims
+
+
+_ring = functools.lru_cache(KeyRing)
+
+
+class _SignedByRing:
+    def get_token_backend(self) -> KeyRing:
+        """Tokens signed with SECRET_KEY are rotated with it."""
+        key: str = api_settings.SIGNING_KEY
+        fallbacks = settings.JWT_SIGNING_KEY_FALLBACKS
+        if not fallbacks and key == settings.SECRET_KEY:
+            fallbacks = settings.SECRET_KEY_FALLBACKS
+        return _ring(key, *fallbacks)
+
+
+class AccessToken(_SignedByRing, simplejwt.AccessToken):
+    """simplejwt's, under rotating keys."""
+
+
+class RefreshToken(_SignedByRing, simplejwt.RefreshToken):  # type: ignore[misc]
+    """simplejwt's, under rotating keys, and used once even by two at the same moment."""
+
+    access_token_class = AccessToken
+
+    def blacklist(self) -> Any:
+        """Raises TokenError if it was done before: both found it unused, but only one adds it."""
+        found: Any = super().blacklist()
+        _, added = found
+        if not added:
+            raise TokenError(_USED)
+        return found
 
 
 class ObtainSerializer(TokenObtainPairSerializer):
     """A new login: refresh and access token with a new `sid`."""
+
+    token_class = RefreshToken
 
     @classmethod
     def get_token(cls, user: Any) -> Token:
@@ -38,9 +113,15 @@ def _refuse_revoked(token: Token) -> None:
 class RefreshSerializer(TokenRefreshSerializer):
     """A refresh of a login that was not ended; the `sid` goes on."""
 
+    token_class = RefreshToken
+
+    @transaction.atomic  # the old token is used up together with the coming of the new one
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         _refuse_revoked(RefreshToken(attrs["refresh"]))
-        validated: dict[str, str] = super().validate(attrs)
+        try:
+            validated: dict[str, str] = super().validate(attrs)
+        except ObjectDoesNotExist as problem:
+            raise InvalidToken("The user is gone.") from problem
         return validated
 
 
@@ -80,7 +161,10 @@ class LogoutSerializer(serializers.Serializer[Any]):
     @transaction.atomic
     def save(self, **kwargs: Any) -> None:
         refresh: RefreshToken = self.validated_data["refresh"]
-        refresh.blacklist()
+        with suppress(
+            TokenError
+        ):  # a refresh at the same moment used it up: its login ends as well
+            refresh.blacklist()
         sid = refresh.get(SID)
         if sid is not None:
             expires_at = datetime.fromtimestamp(refresh["exp"], tz=UTC)
