@@ -1,12 +1,13 @@
 # make run    serve admin, API and sockets, with demo data, on a machine with Python 3.11+ and nothing else
 # make test   the whole suite, on SQLite and on PostgreSQL
-# make check  style, types, layers, migrations
+# make check  style, types, layers, migrations, documents
+# make docs   docs/ as a site in site/; a warning or a broken link fails it
 # make bench  server CPU per delivery, beside the Channels tutorial
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench format
+.PHONY: run test check docs bench format
 
 run: .venv/runtime .env
 	@$(BIN)/python manage.py migrate -v 0
@@ -19,12 +20,16 @@ test: .venv/development
 # mypy's Django plugin and makemigrations read the settings; a developer's .env must not matter.
 check: export SECRET_KEY = check
 check: export ENV_FILE =
-check: .venv/development
+check: .venv/development docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+# With --quiet mkdocs would not count its warnings.
+docs: .venv/development
+	$(BIN)/mkdocs build --strict
 
 format: .venv/development
 	$(BIN)/ruff check --fix .

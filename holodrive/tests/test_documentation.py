@@ -3,6 +3,9 @@
 import ast
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 REFERENCE = ROOT / "docs" / "reference"
 PROTOCOL = (REFERENCE / "protocol.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 SETTINGS = ast.parse((ROOT / "holodrive" / "settings.py").read_text())
 
@@ -180,6 +183,68 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         found = (page.parent / file).resolve() if file else page
         assert found.is_file(), f"{target} leads nowhere"
         assert not anchor or anchor in anchors(found.read_text()), f"{target} has no such heading"
+
+
+BESIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE")
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """A copy of what `make docs` reads."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    (tmp_path / "testing").mkdir()
+    for name in (*BESIDE, "mkdocs.yml", "testing/site.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def built(documents: Path) -> tuple[int, str]:
+    """How `make docs` ends, and what it says."""
+    run = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],
+        cwd=documents,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return run.returncode, run.stderr
+
+
+def test_the_site_has_every_page_and_loads_nothing_from_other_hosts(documents: Path) -> None:
+    code, said = built(documents)
+    assert code == 0, said
+    pages = [page.read_text() for page in (documents / "site").rglob("*.html")]
+    assert len(pages) >= len(PAGES)
+    for page in pages:
+        loads = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"([^\"]+)", page)
+        assert loads
+        assert [url for url in loads if re.match(r"(?:\w+:)?//", url)] == []
+    home = (documents / "site" / "index.html").read_text()
+    for link in ("how-to/run-it.html", "license.txt", "changelog.html"):
+        assert f'href="{link}"' in home
+    run_it = (documents / "site" / "how-to" / "run-it.html").read_text()
+    assert 'href="../index.html#configuration"' in run_it
+
+
+@pytest.mark.parametrize(
+    ("page", "text", "said"),
+    [
+        ("docs/how-to/run-it.md", "[gone](gone.md)", "gone.md"),
+        ("docs/how-to/run-it.md", "[gone](../../README.md#gone)", "#gone"),
+        ("docs/how-to/run-it.md", "[gone](../../gone.md)", "gone.md"),
+        ("README.md", "[gone](docs/how-to/run-it.md#gone)", "#gone"),
+        ("README.md", "[gone](docs/gone.md)", "gone.md"),
+        ("docs/how-to/unlisted.md", "# A page that no list names", "unlisted.md"),
+    ],
+)
+def test_a_link_or_a_page_that_leads_nowhere_fails_the_site(
+    documents: Path, page: str, text: str, said: str
+) -> None:
+    with (documents / page).open("a") as file:
+        file.write(f"\n{text}\n")
+    code, warning = built(documents)
+    assert code != 0
+    assert said in warning
 
 
 @pytest.mark.parametrize("path", DOCUMENTED_PATHS)
