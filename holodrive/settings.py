@@ -80,6 +80,7 @@ REALTIME_RESUME_LIMIT = env.number("REALTIME_RESUME_LIMIT", 500, at_least=1)
 REALTIME_RECONCILE_SECONDS = env.seconds("REALTIME_RECONCILE_SECONDS", 2, at_least=0.1)
 REALTIME_HEARTBEAT_SECONDS = env.number("REALTIME_HEARTBEAT_SECONDS", 25, at_least=1)
 REALTIME_LOG_DAYS = env.number("REALTIME_LOG_DAYS", 7)
+REALTIME_DRAIN_SECONDS = env.seconds("REALTIME_DRAIN_SECONDS", 10, at_least=0)
 
 # What clients dial; where the server listens follows from it unless REALTIME_BIND says otherwise.
 WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")

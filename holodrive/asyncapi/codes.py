@@ -35,7 +35,6 @@ _STANDARD = [
     Close(1007, "bad UTF-8", "not repeat that frame"),
     Close(1009, "a frame above the server's limit", "not repeat that frame"),
     Close(1011, "the server failed before the first frame", "back off, then resume"),
-    Close(1012, "the server restarts", "resume"),
 ]
 
 

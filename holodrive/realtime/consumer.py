@@ -3,6 +3,7 @@
 A subclass says which stream a socket joins, what its first frame is, and which command runs what.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -18,7 +19,14 @@ from django.utils import timezone
 from holodrive.realtime import auth, hub, log, metrics, wire
 from holodrive.realtime.credentials import OriginRule, Scope, answered_subprotocol, judge_origin
 from holodrive.realtime.database import in_database
-from holodrive.realtime.outbox import Outbox, Send, SharedFrame, outbox
+from holodrive.realtime.outbox import (
+    ANNOUNCE_RESTART,
+    RESTART,
+    Outbox,
+    Send,
+    SharedFrame,
+    outbox,
+)
 from holodrive.realtime.wire import CloseCode, LoggedEvent, RealtimeError, Welcome
 
 logger = logging.getLogger("holodrive.realtime.socket")
@@ -103,6 +111,9 @@ class RealtimeConsumer:
             try:
                 await self._join(origin)
                 await self._listen()
+            except asyncio.CancelledError:
+                if not self.outbox.is_abandoned:
+                    raise
             except Exception:
                 # Say so, then let it through: every server logs it and closes with 1011.
                 self.send_error(RealtimeError("The server could not do this: try again."))
@@ -127,7 +138,7 @@ class RealtimeConsumer:
             return
         self.send(welcome)
         if last_seq is not None:
-            self._send_missed(missed, last_seq, welcome.last_seq)
+            await self._send_missed(missed, last_seq, welcome.last_seq)
         self.subscription.release(welcome.last_seq)
 
     def _look(self, last_seq: int | None) -> tuple[Welcome, list[LoggedEvent] | None]:
@@ -157,7 +168,11 @@ class RealtimeConsumer:
             if message["type"] == "websocket.disconnect":
                 self._code = message.get("code") or 1005
                 return
-            if self.outbox.closed is None:
+            if message["type"] == ANNOUNCE_RESTART:
+                self.send(wire.Reconnect(delay_ms=message["delay_ms"]))
+            elif message["type"] == RESTART:
+                self.outbox.close(CloseCode.RESTART)
+            elif self.outbox.closed is None:
                 self._received += 1
                 await self._obey(message.get("text"))
 
@@ -185,7 +200,6 @@ class RealtimeConsumer:
     async def _end(self) -> None:
         if self.subscription is not None:
             self.hub.unsubscribe(self.subscription)
-        await self.outbox.stop()
         code = int(self.outbox.closed or self._code)
         metrics.closes.labels(self.endpoint, code).inc()
         metrics.frames_received.labels(self.endpoint).inc(self._received)
@@ -199,6 +213,7 @@ class RealtimeConsumer:
             self.outbox.frames,
             self.session_id,
         )
+        await self.outbox.stop()  # the only step that waits, and so that a cancel may cut short
 
     # What every socket can do
 
@@ -228,14 +243,18 @@ class RealtimeConsumer:
         try:
             welcome, missed = await in_database(self._look, command.last_seq)
             head = welcome.last_seq
-            self._send_missed(missed, command.last_seq, head)
+            await self._send_missed(missed, command.last_seq, head)
         except wire.NotFound as refusal:
             self._refuse(refusal)
         finally:
             subscription.release(head)
 
-    def _send_missed(self, missed: list[LoggedEvent] | None, last_seq: int, head: int) -> None:
+    async def _send_missed(
+        self, missed: list[LoggedEvent] | None, last_seq: int, head: int
+    ) -> None:
         for event in missed or ():
+            if not await self.outbox.ready():
+                return
             self.outbox.send(SharedFrame(event.text))
         recovered = missed is not None
         metrics.resumes.labels(str(recovered).lower()).inc()

@@ -22,7 +22,9 @@ _PROBE_SECONDS = 2.0
 
 
 class Operations:
-    """An ASGI wrapper that answers the three paths and hands everything else on."""
+    """An ASGI wrapper that answers the three paths and hands everything else on; while the server
+    stops, no new sockets.
+    """
 
     draining: ClassVar[bool] = False  # set by the server when it begins to stop
 
@@ -30,6 +32,10 @@ class Operations:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if self.draining and scope["type"] == "websocket":
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close"})  # the server makes it a 503
+            return
         answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None
         if answer is None:
             await self._app(scope, receive, send)

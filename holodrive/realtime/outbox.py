@@ -6,8 +6,10 @@ frames (server.py), it goes straight to the transport; elsewhere a task feeds it
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -18,7 +20,14 @@ logger = logging.getLogger(__name__)
 
 EXTENSION = "holodrive.write_frame"  # the scope extension that server.py offers
 
+# What the server puts between a client's frames when it is about to stop (drain.py): to announce
+# it, with `delay_ms`, and then to close, behind the command that runs and those that came before.
+ANNOUNCE_RESTART = "holodrive.announce_restart"
+RESTART = "holodrive.restart"
+
 _FLUSH_SECONDS = 5.0  # how long a close waits for what is queued before it
+_LITTLE = 65_536  # bytes that may wait before more of many frames is handed over (Twisted's too)
+_STALLED_SECONDS = 20.0  # that a client may need for these, until it is too slow
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -64,6 +73,12 @@ class FrameWriter(Protocol):
     def waiting(self) -> int:
         """Bytes that the operating system has not taken yet."""
 
+    async def drained(self) -> None:
+        """Return when few bytes are waiting, or the socket is gone."""
+
+    def restart_in_band(self) -> None:
+        """From now on this socket's consumer takes ANNOUNCE_RESTART and RESTART."""
+
 
 _open: "WeakSet[Outbox]" = WeakSet()
 metrics.outbox_bytes.set_function(lambda: sum(outbox.waiting() for outbox in list(_open)))
@@ -76,9 +91,11 @@ class Outbox:
         self._send = send
         self._limit = limit
         _open.add(self)
+        self._owner = asyncio.current_task()
         self._closing: asyncio.Task[None] | None = None
         self.frames = 0
         self.closed: CloseCode | None = None
+        self.is_abandoned = False  # its client does not even take the close
 
     def send(self, frame: SharedFrame, *, ephemeral: bool = False) -> None:
         """Queue a frame. Over half of the limit ephemeral frames are dropped, over all of it the
@@ -102,6 +119,18 @@ class Outbox:
             self.closed = code
             self._closing = asyncio.get_running_loop().create_task(self._close(code))
 
+    async def ready(self) -> bool:
+        """Wait before each of many frames (a resume) until the client has taken most of what went
+        before: so a healthy one gets any amount. One that needs 20 s for 64 KiB is closed with
+        4408. False if the socket is closed.
+        """
+        try:
+            async with asyncio.timeout(_STALLED_SECONDS):
+                await self._drained()
+        except TimeoutError:
+            self.close(CloseCode.TOO_SLOW)
+        return self.closed is None
+
     def waiting(self) -> int:
         """Bytes that the client has not taken yet, as far as this process can tell."""
         raise NotImplementedError
@@ -109,8 +138,19 @@ class Outbox:
     def _write(self, frame: SharedFrame) -> None:
         raise NotImplementedError
 
+    async def _drained(self) -> None:
+        raise NotImplementedError
+
     async def _close(self, code: CloseCode) -> None:
-        await self._send({"type": "websocket.close", "code": int(code)})
+        close = {"type": "websocket.close", "code": int(code), "reason": code.reason}
+        try:
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._send(close)
+        except TimeoutError:
+            # A server that awaits its client (uvicorn) would hold this socket for ever.
+            self.is_abandoned = True
+            if self._owner is not None:
+                self._owner.cancel()
 
     async def flush(self) -> None:
         """Wait, but not for long, until the server has taken what is queued."""
@@ -125,7 +165,9 @@ class DirectOutbox(Outbox):
     def __init__(self, send: Send, limit: int, write: FrameWriter) -> None:
         super().__init__(send, limit)
         self.waiting = write.waiting  # type: ignore[method-assign]
+        self._drained = write.drained  # type: ignore[method-assign]
         self._write_bytes = write
+        write.restart_in_band()
 
     def _write(self, frame: SharedFrame) -> None:
         self._write_bytes(frame.bytes)
@@ -142,6 +184,10 @@ class QueuedOutbox(Outbox):
 
     def waiting(self) -> int:
         return self._queued
+
+    async def _drained(self) -> None:
+        while self._task is not None and self._queued > _LITTLE:
+            await asyncio.wait([self._task])
 
     def _write(self, frame: SharedFrame) -> None:
         self._queue.append(frame)
@@ -180,5 +226,18 @@ class QueuedOutbox(Outbox):
 
 def outbox(scope: Mapping[str, Any], send: Send, limit: int) -> Outbox:
     """The fastest outbox that this server allows."""
-    write = scope.get("extensions", {}).get(EXTENSION)
+    write = scope.get("extensions", {}).get(EXTENSION) or _writer_of_plain_daphne(send)
     return DirectOutbox(send, limit, write) if write else QueuedOutbox(send, limit)
+
+
+def _writer_of_plain_daphne(send: Any) -> FrameWriter | None:
+    """The `daphne` command offers no extension, and its `send` never waits: nothing would bound
+    what a client does not read. But its `send` is Server.handle_reply with the protocol given.
+    """
+    daphne = sys.modules.get("daphne.ws_protocol")
+    protocol = send.args[0] if isinstance(send, partial) and send.args else None
+    if daphne is None or not isinstance(protocol, daphne.WebSocketProtocol):
+        return None
+    from holodrive.realtime.server import FrameWriter
+
+    return FrameWriter(protocol)

@@ -1,38 +1,86 @@
 """Daphne, extended by what ASGI cannot say: finished frames written straight to each transport,
-clean closes for bad UTF-8 and frames that are too big, and logs without tokens.
+back-pressure both ways, clean closes with a reason, an orderly stop, and logs without tokens.
 """
 
+import asyncio
 import logging
 from typing import Any
 
+from autobahn.util import encode_truncate
+from autobahn.websocket.types import ConnectionDeny
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
-from twisted.internet import main, tcp
+from django.conf import settings
+from twisted.internet import defer, main, tcp
 
+from holodrive.realtime.drain import Drain
 from holodrive.realtime.operations import Operations
-from holodrive.realtime.outbox import EXTENSION
+from holodrive.realtime.outbox import ANNOUNCE_RESTART, EXTENSION, RESTART
 from holodrive.realtime.redaction import redact
+from holodrive.realtime.wire import CloseCode
 
 _CLOSE_SECONDS = 10  # for a client to answer a close
+_REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
+
+# What one socket may have waiting for its consumer; above it, reading pauses and TCP pushes back.
+_INBOX_FRAMES = 64
+_INBOX_BYTES = 1024 * 1024
+_FRAMES_IN_A_TURN = 32  # that one socket's consumer takes before the others have theirs
 
 logger = logging.getLogger("holodrive.realtime.access")
+
+
+class Gate:
+    """A push producer of Twisted's: closed while more than the transport's `bufferSize` (64 KiB)
+    waits there, open again when all of that is gone.
+    """
+
+    __slots__ = ("_opened",)
+
+    def __init__(self) -> None:
+        self._opened: asyncio.Event | None = None
+
+    def pauseProducing(self) -> None:
+        if self._opened is None:
+            self._opened = asyncio.Event()
+
+    def resumeProducing(self) -> None:
+        if self._opened is not None:
+            self._opened.set()
+            self._opened = None
+
+    stopProducing = resumeProducing
+
+    async def passed(self) -> None:
+        if self._opened is not None:
+            await self._opened.wait()
 
 
 class FrameWriter:
     """Writes finished WebSocket frames to one client (see `outbox.FrameWriter`)."""
 
-    __slots__ = ("_protocol",)
+    __slots__ = ("_gate", "is_in_band", "protocol")
 
     def __init__(self, protocol: WebSocketProtocol) -> None:
-        self._protocol = protocol
+        self.protocol = protocol
+        self.is_in_band = False
+        self._gate = Gate()
+        protocol.transport.unregisterProducer()  # that of the HTTP request that this was
+        protocol.transport.registerProducer(self._gate, True)
 
     def __call__(self, frame: bytes) -> None:
-        protocol = self._protocol
+        protocol = self.protocol
         if protocol.state == protocol.STATE_OPEN and protocol.transport is not None:
             write_now(protocol.transport, frame)
 
     def waiting(self) -> int:
-        return waiting_bytes(self._protocol.transport)
+        return waiting_bytes(self.protocol.transport)
+
+    async def drained(self) -> None:
+        await self._gate.passed()
+
+    def restart_in_band(self) -> None:
+        self.is_in_band = True
 
 
 def write_now(transport: Any, data: bytes) -> None:
@@ -61,10 +109,89 @@ def waiting_bytes(transport: Any) -> int:
     return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
 
-class _Protocol(WebSocketProtocol):
+class Protocol(WebSocketProtocol):
+    """One WebSocket: Daphne's, with a bounded inbox, any close code, and reasons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writer: FrameWriter | None = None
+        self._inbox_bytes = 0
+        self._is_paused = False
+        self._taken = 0
+
     def __repr__(self) -> str:
         """Daphne logs this for applications that were too slow, path and all."""
         return f"<WebSocket client={self.client_addr} path={redact(self.path.decode('latin1'))}>"
+
+    # The handshake
+
+    def onConnect(self, request: Any) -> Any:
+        return super().onConnect(request).addErrback(_while_draining)
+
+    # From the client
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Daphne's queue has no bound: stop reading when it is long. One chunk of TCP (64 KiB) may
+        hold many frames, and they all come.
+        """
+        if self.application_queue.empty():
+            self._inbox_bytes = 0
+        super().onMessage(payload, isBinary)
+        self._inbox_bytes += len(payload)
+        is_full = (
+            self.application_queue.qsize() >= _INBOX_FRAMES or self._inbox_bytes >= _INBOX_BYTES
+        )
+        if is_full and not self._is_paused:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    async def receive(self) -> dict[str, Any]:
+        """What the application awaits."""
+        message: dict[str, Any] = await self.application_queue.get()
+        if self._is_paused and self.application_queue.empty():
+            self._is_paused = False
+            self.transport.resumeProducing()
+        self._taken += 1
+        if self._taken % _FRAMES_IN_A_TURN == 0:
+            await asyncio.sleep(0)  # a queue that is not empty never lets go of the event loop
+        return message
+
+    # From the application
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "websocket.close" and self.state != self.STATE_CONNECTING:
+            self.end(message.get("code") or 1000, message.get("reason") or "")
+        else:
+            super().handle_reply(message)
+
+    def end(self, code: int, reason: str) -> None:
+        """Daphne drops the reason, and autobahn's `sendClose` refuses 1012; its frame takes
+        both.
+        """
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code, encode_truncate(reason, _REASON_BYTES), isReply=False)
+
+    # From the drain
+
+    def announce_restart(self, delay_ms: int) -> None:
+        if self.writer is not None and self.writer.is_in_band:
+            self.application_queue.put_nowait({"type": ANNOUNCE_RESTART, "delay_ms": delay_ms})
+
+    def restart(self) -> None:
+        """Close behind the command that runs and those that came before; a consumer that is not of
+        ours just loses its socket.
+        """
+        if self.writer is not None and self.writer.is_in_band:
+            self.application_queue.put_nowait({"type": RESTART})
+        else:
+            self.end(CloseCode.RESTART, CloseCode.RESTART.reason)
+
+
+def _while_draining(refusal: Any) -> Any:
+    """Daphne says 403 to whatever was refused; a server that is about to stop says: elsewhere."""
+    if Operations.draining:
+        raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, "The server restarts")  # type: ignore[no-untyped-call]
+    return refusal
 
 
 class RealtimeServer(Server):
@@ -72,17 +199,18 @@ class RealtimeServer(Server):
     extensions.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, application: Any, **kwargs: Any) -> None:
         super().__init__(
-            *args,
+            _with_bounded_inbox(application),
             action_logger=log_access,
             ready_callable=self._configure,
             server_name="holodrive",
             **kwargs,
         )
+        self.ports: list[Any] = []
 
     def _configure(self) -> None:
-        self.ws_factory.protocol = _Protocol
+        self.ws_factory.protocol = Protocol
         self.ws_factory.setProtocolOptions(
             # Close with 1007 (bad UTF-8) and 1009 (too big) instead of dropping the connection.
             failByDrop=False,
@@ -92,20 +220,57 @@ class RealtimeServer(Server):
             allowNullOrigin=True,
         )
 
+    def listen_success(self, port: Any) -> None:
+        self.ports.append(port)
+        super().listen_success(port)
+
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        if isinstance(protocol, WebSocketProtocol):
-            scope.setdefault("extensions", {})[EXTENSION] = FrameWriter(protocol)
+        if isinstance(protocol, Protocol):
+            protocol.writer = FrameWriter(protocol)
+            scope.setdefault("extensions", {})[EXTENSION] = protocol.writer
         return super().create_application(protocol, scope)
 
+    def sockets(self) -> list[Protocol]:
+        return [each for each in self.connections if isinstance(each, Protocol)]
+
+    def is_busy(self) -> bool:
+        """Whether an application runs, or what it answered has not left yet."""
+        running = (details.get("application_instance") for details in self.connections.values())
+        return any(task and not task.done() for task in running) or bool(_reactor().getWriters())
+
     def kill_all_applications(self) -> Any:
-        """Daphne's shutdown step."""
-        Operations.draining = True
-        # A connection that has no application yet makes Daphne's own loop raise KeyError and cancel
-        # nobody.
+        """Daphne's shutdown step: the shutdown goes on when the Deferred fires."""
+        # Twisted runs this outside of any coroutine, on the loop that it drives.
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain())).addBoth(
+            self._kill_the_rest
+        )
+
+    async def _drain(self) -> None:
+        drain = Drain(self, settings.REALTIME_DRAIN_SECONDS)
+        drain.take_signals()
+        await drain.run()
+
+    def _kill_the_rest(self, _: object) -> Any:
+        # A connection that has no application (any more) makes Daphne's own loop raise KeyError and
+        # cancel nobody.
         for protocol, details in list(self.connections.items()):
             if "application_instance" not in details:
                 del self.connections[protocol]
         return super().kill_all_applications()
+
+
+def _reactor() -> Any:
+    from twisted.internet import reactor  # typed as a module, and installed late
+
+    return reactor
+
+
+def _with_bounded_inbox(application: Any) -> Any:
+    async def bounded(scope: Any, receive: Any, send: Any) -> None:
+        writer: FrameWriter | None = scope.get("extensions", {}).get(EXTENSION)
+        await application(scope, writer.protocol.receive if writer else receive, send)
+
+    return bounded
 
 
 def log_access(protocol: str, action: str, details: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ class CloseCode(IntEnum):
     | 4403 | a cookie without an Origin | not retry |
     | 4404 | no such conversation for this user | not retry |
     | 4408 | too slow to read, or the log was pruned under it | resume at once |
+    | 1012 | the server restarts | resume after the `delay_ms` of the `reconnect` before it |
     """
 
     BAD_FRAMES = 4400
@@ -33,6 +34,12 @@ class CloseCode(IntEnum):
     FORBIDDEN = 4403
     NOT_FOUND = 4404
     TOO_SLOW = 4408
+    RESTART = 1012  # "Service Restart" of the registry that RFC 6455 (11.7) began
+
+    @property
+    def reason(self) -> str:
+        """What stands in the close frame beside the code, for people."""
+        return self.name.lower().replace("_", " ")
 
 
 class ErrorCode(StrEnum):
@@ -167,6 +174,14 @@ class Resumed(Frame, tag="resumed"):
     from_seq: int
     to_seq: int
     count: int
+
+
+class Reconnect(Frame, tag="reconnect"):
+    """The server is about to close this socket, to restart. Wait `delay_ms` milliseconds after the
+    close, then resume: each socket is told another delay, so that not all come back at once.
+    """
+
+    delay_ms: int
 
 
 class Error(Frame, tag="error"):

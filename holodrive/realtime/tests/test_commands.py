@@ -57,7 +57,9 @@ class Project:
             timeout=60,
         )
 
-    def serve(self, port: int | None = None, **settings: str) -> subprocess.Popen[str]:
+    def serve(
+        self, port: int | None = None, start_new_session: bool = False, **settings: str
+    ) -> subprocess.Popen[str]:
         port = port or self.port
         log = (self.home / f"serve-{port}.log").open("w")
         process = subprocess.Popen(
@@ -67,6 +69,7 @@ class Project:
             stdout=log,
             stderr=log,
             text=True,
+            start_new_session=start_new_session,
         )
         log.close()
         self.processes.append(process)
@@ -190,6 +193,25 @@ def test_a_stop_leaves_no_process_behind(project, how):
     process = project.serve()
     assert project.valkeys() == 1
     ended(process, how)
+    assert project.valkeys() == 0
+
+
+def test_ctrl_c_leaves_valkey_to_the_sockets_that_still_close(project):
+    """A terminal sends Ctrl-C to every process of its group, not only to the server."""
+    process = project.serve(start_new_session=True, REALTIME_DRAIN_SECONDS="60")
+    with socket.create_connection(("127.0.0.1", project.port)) as silent:
+        silent.sendall(
+            b"GET /ws/notifications/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert silent.recv(12) == b"HTTP/1.1 101"
+        os.killpg(process.pid, signal.SIGINT)
+        wait_for(lambda: "stopping: 1 sockets" in project.log(), process, project.log)
+        assert project.valkeys() == 1
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # the third: it waits no longer
+        assert process.wait(20) == 0
     assert project.valkeys() == 0
 
 

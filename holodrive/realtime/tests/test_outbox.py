@@ -10,6 +10,7 @@ from websockets.streams import StreamReader
 from holodrive.realtime import server
 from holodrive.realtime.outbox import EXTENSION, DirectOutbox, QueuedOutbox, SharedFrame, outbox
 from holodrive.realtime.publish import Breaker
+from holodrive.realtime.wire import CloseCode
 from testing.client import PATIENCE
 
 
@@ -47,6 +48,12 @@ class Writer:
     def waiting(self):
         return self.bytes_waiting
 
+    async def drained(self):
+        pass
+
+    def restart_in_band(self):
+        pass
+
 
 @pytest.fixture
 def sent():
@@ -82,7 +89,7 @@ async def test_over_the_limit_the_socket_closes_with_4408(send, sent):
     box.send(SharedFrame("later"))
     await box._closing
     assert writer.frames == []
-    assert sent == [{"type": "websocket.close", "code": 4408}]
+    assert sent == [{"type": "websocket.close", "code": 4408, "reason": "too slow"}]
 
 
 async def test_a_large_frame_passes_when_nothing_waits(send):
@@ -101,7 +108,7 @@ async def test_a_queue_keeps_the_order_and_closes_behind_it(send, sent):
     box = QueuedOutbox(send, 0)
     for number in range(3):
         box.send(SharedFrame(str(number)))
-    box.close(4404)
+    box.close(CloseCode.NOT_FOUND)
     async with asyncio.timeout(PATIENCE):
         await box._closing
     assert [message.get("text") for message in sent] == ["0", "1", "2", None]

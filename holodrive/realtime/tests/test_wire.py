@@ -17,6 +17,7 @@ FRAMES = [
         wire.Resumed(recovered=True, from_seq=1, to_seq=3, count=2),
         '{"type":"resumed","recovered":true,"from_seq":1,"to_seq":3,"count":2}',
     ),
+    (wire.Reconnect(delay_ms=1500), '{"type":"reconnect","delay_ms":1500}'),
     (
         wire.Error(code=wire.ErrorCode.NOT_FOUND, message="No.", ref="a1"),
         '{"type":"error","code":"not_found","message":"No.","ref":"a1"}',

@@ -116,7 +116,8 @@ class Command(BaseCommand):
         host, port = listener.getsockname()[:2]
         server = RealtimeServer(
             application,
-            endpoints=[f"fd:fileno={listener.fileno()}"],
+            # Twisted closes this number itself; a second close might hit what has it by then.
+            endpoints=[f"fd:fileno={listener.detach()}"],
             ping_interval=settings.REALTIME_HEARTBEAT_SECONDS,
             ping_timeout=settings.REALTIME_HEARTBEAT_SECONDS,
             websocket_timeout=-1,
