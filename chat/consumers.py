@@ -4,10 +4,9 @@ from typing import Any, ClassVar
 
 from chat import events, services
 from chat.typing_state import TypingState
-from holodrive.realtime import wire
+from holodrive.realtime import publish, wire
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
 from holodrive.realtime.database import in_database
-from holodrive.realtime.outbox import SharedFrame
 
 
 class ChatConsumer(RealtimeConsumer):
@@ -77,7 +76,7 @@ class ChatConsumer(RealtimeConsumer):
         frame = events.UserTyping(
             user_id=self.user.pk, user_name=events.name_of(self.user), is_typing=is_typing
         )
-        self.hub.broadcast(self.stream(), SharedFrame(wire.encode(frame)), except_user=self.user.pk)
+        publish.tell(self.stream(), frame, except_user=self.user.pk)
 
     async def _end(self) -> None:
         self.typing.stopped()

@@ -10,6 +10,7 @@ from holodrive.realtime.wire import (
     Event,
     Frame,
     Identifier,
+    Removal,
     Welcome,
     checked_text,
     timestamp,
@@ -79,6 +80,10 @@ class AlreadyDeleted(Frame, kw_only=True, tag="message_deleted"):
 
     message_id: int
     deleted_at: str
+
+
+class ParticipantRemoved(Removal, kw_only=True, tag="participant_removed"):
+    """This user takes part no longer; their own sockets close with 4404 behind it."""
 
 
 class MessageAck(Frame, kw_only=True, tag="message_ack"):

@@ -107,6 +107,7 @@ class Participant(models.Model):
         ]
 
     if TYPE_CHECKING:
+        conversation_id: int
         user_id: int
 
     def __str__(self) -> str:

@@ -4,12 +4,12 @@ saves it.
 
 from typing import Any
 
-from django.db.models.signals import post_save, pre_save
+from django.db.models.signals import post_delete, post_save, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
 from chat import events, services
-from chat.models import Message, is_support
+from chat.models import Message, Participant, is_support
 from holodrive.realtime import log
 from holodrive.realtime.wire import timestamp
 
@@ -51,3 +51,11 @@ def publish(instance: Message, created: bool, raw: bool = False, **kwargs: Any) 
             message_id=instance.pk, message=instance.text, edited_at=timestamp(instance.edited_at)
         )
         log.append(stream, edited)
+
+
+@receiver(post_delete, sender=Participant)
+def remove(instance: Participant, **kwargs: Any) -> None:
+    """However the row went (admin, queryset, with its conversation or user)."""
+    stream = events.stream_of(instance.conversation_id)
+    with log.writing(stream):
+        log.append(stream, events.ParticipantRemoved(user_id=instance.user_id))

@@ -31,6 +31,10 @@ FRAMES = [
         f'{{"type":"message_edited","seq":6,"message_id":38,"message":"Hi","edited_at":"{AT}"}}',
     ),
     (
+        events.ParticipantRemoved(seq=8, user_id=3),
+        '{"type":"participant_removed","seq":8,"user_id":3}',
+    ),
+    (
         events.AlreadyEdited(message_id=38, message="Hi", edited_at=None),
         '{"type":"message_edited","message_id":38,"message":"Hi","edited_at":null}',
     ),

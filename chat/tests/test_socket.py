@@ -344,6 +344,7 @@ async def test_who_was_removed_can_resume_nothing(rider, conversation):
     await rider.frame("chat_message")
     await Participant.objects.filter(user=conversation.rider).adelete()
     rider.send({"type": "resume", "last_seq": 0})
+    assert (await rider.frame())["type"] == "participant_removed"
     assert (await rider.frame())["code"] == "not_found"
     assert await rider.closed() == 4404
 

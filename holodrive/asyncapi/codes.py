@@ -25,7 +25,8 @@ ERRORS: dict[ErrorCode, str] = {
     ErrorCode.IDEMPOTENCY_CONFLICT: "this `client_message_id` was used for another text",
     ErrorCode.UNAUTHENTICATED: "no or bad credentials (closes with 4401)",
     ErrorCode.TOKEN_EXPIRED: "the token has expired (closes with 4401)",
-    ErrorCode.RATE_LIMITED: "too much of something: wait",
+    ErrorCode.RATE_LIMITED: "too much of something: wait, then send it again",
+    ErrorCode.TOO_MANY_SOCKETS: "the user has too many open (closes with 4409)",
     ErrorCode.METHOD_NOT_ALLOWED: "over REST only: the path does not take this method",
     ErrorCode.INTERNAL: "the server failed at this frame: try again",
 }

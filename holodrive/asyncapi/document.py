@@ -112,12 +112,14 @@ _SUMMARIES = {
     "DeleteMessage": "Takes back one's own message: its text goes, for everybody.",
     "SetTyping": "The user began to type, or stopped.",
     "Pong": "The answer to a ping.",
+    "TokenRefreshed": "The answer to a token_refresh.",
 }
 
 # What answers a command when it is obeyed; a refused one is answered with an `error`.
 _REPLIES = {
     "Ping": ("Pong",),
     "Resume": ("Resumed",),
+    "RefreshToken": ("TokenRefreshed",),
     "MarkAsRead": ("NotificationRead", "AlreadyRead"),
     "MarkAllAsRead": ("NotificationsRead", "AlreadyRead"),
     "SendMessage": ("MessageAck",),

@@ -5,14 +5,20 @@ from django.conf import settings
 DEFAULTS = {
     "JWT_SIGNING_KEY_FALLBACKS": [],
     "REALTIME_BIND": "",
+    "REALTIME_CONNECTS_PER_USER": 60,
     "REALTIME_DATABASE_THREADS": 16,
     "REALTIME_DRAIN_SECONDS": 10.0,
+    "REALTIME_FAILED_CONNECTS_PER_ADDRESS": 60,
+    "REALTIME_FRAMES_BURST": 30,
+    "REALTIME_FRAMES_PER_SECOND": 10,
     "REALTIME_HEARTBEAT_SECONDS": 25,
     "REALTIME_LOG_DAYS": 7,
     "REALTIME_MAX_FRAME_BYTES": 65_536,
     "REALTIME_OUTBOX_BYTES": 1_048_576,
     "REALTIME_RECONCILE_SECONDS": 2.0,
     "REALTIME_RESUME_LIMIT": 500,
+    "REALTIME_SOCKETS_PER_STAFF": 50,
+    "REALTIME_SOCKETS_PER_USER": 10,
     "REDIS_URL": "",
     "TRUSTED_PROXIES": ["127.0.0.1", "::1"],
     "WEBSOCKET_ALLOWED_ORIGINS": [],
@@ -31,3 +37,4 @@ class RealtimeConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
+        from holodrive.realtime import signals  # noqa: F401 - needs the user model

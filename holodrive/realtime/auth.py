@@ -2,13 +2,21 @@
 database thread.
 """
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, load_backend
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+    load_backend,
+)
 from django.http.cookie import parse_cookie
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -17,12 +25,17 @@ from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
 from holodrive.realtime import tickets
 from holodrive.realtime.credentials import Credential, Scope, header
+from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.tokens import SID, AccessToken, TokenAuthentication
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
 _ANONYMOUS = "Authentication is required: a session, or a token."
 _EXPIRED = "The token has expired: get a new one."
 _REFUSED = "The credentials were not accepted."
+LOGGED_OUT = "This login was ended."
+_CHANGED = "The account or its rights have changed: log in again."
+# What a socket's standing depends on; not every user model has all of them.
+_RIGHTS = ("is_active", "is_staff", "is_superuser", "role", "password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,10 @@ class Identity:
     expires_at: datetime | None = None
     sid: str | None = None
     session_key: str | None = None
+
+    @property
+    def rights(self) -> tuple[Any, ...]:
+        return tuple(getattr(self.user, name, None) for name in _RIGHTS)
 
 
 def session_key(scope: Scope) -> str | None:
@@ -95,6 +112,53 @@ def _by_ticket(credential: Credential) -> Identity:
 
 def _by_session(key: str) -> Identity:
     return Identity(_user_of_session(key), session_key=key)
+
+
+def digest(session_key: str) -> str:
+    """What a session is called by between processes."""
+    return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+def is_login(identity: Identity | None, kind: str, value: str) -> bool:
+    """Whether this socket was opened by that login: of a token (`login`, its sid) or of a `session`
+    (the digest of its key).
+    """
+    if identity is None:
+        return False
+    if kind == "login":
+        return identity.sid == value
+    return identity.session_key is not None and digest(identity.session_key) == value
+
+
+def judge(identity: Identity) -> Identity:
+    """The identity as it is now, if its login would still be let in. Raises Unauthenticated."""
+    user = get_user_model()._default_manager.filter(pk=identity.user.pk).first()
+    now = replace(identity, user=user)
+    if user is None or not user.is_active or now.rights != identity.rights:
+        raise Unauthenticated(_CHANGED)
+    if identity.sid and RevokedSession.objects.filter(sid=identity.sid).exists():
+        raise Unauthenticated(LOGGED_OUT)
+    if identity.session_key:
+        _user_of_session(identity.session_key)
+    return now
+
+
+def doubtful(identities: Iterable[Identity]) -> set[Identity]:
+    """Those for whom something has changed, in two queries; and all staff and all sessions, whose
+    rights have more sources than these two show. Few enough to judge one by one.
+    """
+    identities = set(identities)
+    users = get_user_model()._default_manager.in_bulk({one.user.pk for one in identities})
+    sids = {one.sid for one in identities if one.sid}
+    revoked = set(RevokedSession.objects.filter(sid__in=sids).values_list("sid", flat=True))
+    return {
+        one
+        for one in identities
+        if one.session_key
+        or getattr(one.user, "is_staff", False)
+        or one.sid in revoked
+        or replace(one, user=users.get(one.user.pk)).rights != one.rights
+    }
 
 
 def _user_of_session(key: str) -> Any:

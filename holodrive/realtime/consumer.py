@@ -17,8 +17,18 @@ from django.conf import settings
 from django.utils import timezone
 
 from holodrive.realtime import auth, hub, log, metrics, wire
-from holodrive.realtime.credentials import OriginRule, Scope, answered_subprotocol, judge_origin
+from holodrive.realtime.addresses import client_address
+from holodrive.realtime.credentials import (
+    Credential,
+    OriginRule,
+    Scope,
+    answered_subprotocol,
+    header,
+    judge_origin,
+)
 from holodrive.realtime.database import in_database
+from holodrive.realtime.lifetime import Lifetime
+from holodrive.realtime.limits import FrameLimit
 from holodrive.realtime.outbox import (
     ANNOUNCE_RESTART,
     RESTART,
@@ -32,11 +42,14 @@ from holodrive.realtime.wire import CloseCode, LoggedEvent, RealtimeError, Welco
 logger = logging.getLogger("holodrive.realtime.socket")
 
 _BAD_FRAMES_IN_A_ROW = 20
+_JUDGE_AGAIN = 1.0  # seconds, when the database did not answer
 _CLOSES: dict[type[RealtimeError], CloseCode] = {
     wire.Unauthenticated: CloseCode.UNAUTHENTICATED,
     wire.TokenExpired: CloseCode.UNAUTHENTICATED,
     wire.Forbidden: CloseCode.FORBIDDEN,
     wire.NotFound: CloseCode.NOT_FOUND,
+    wire.TooManySockets: CloseCode.TOO_MANY_SOCKETS,
+    wire.RateLimited: CloseCode.RATE_LIMITED,
 }
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -56,6 +69,7 @@ class RealtimeConsumer:
         cls.commands = {
             wire.Ping: RealtimeConsumer.ping,
             wire.Resume: RealtimeConsumer.resume,
+            wire.RefreshToken: RealtimeConsumer.refresh_token,
             **cls.commands,
         }
         cls._reader = wire.CommandReader(tuple(cls.commands), settings.REALTIME_MAX_FRAME_BYTES)
@@ -82,6 +96,13 @@ class RealtimeConsumer:
         self._received = 0
         self._bad_in_a_row = 0
         self._code = 1006
+        self._frames = FrameLimit(
+            settings.REALTIME_FRAMES_PER_SECOND, settings.REALTIME_FRAMES_BURST
+        )
+        self._lifetime = Lifetime(self._warn_of_expiry, self._expire, self.hub.loop)
+        self._catching_up = asyncio.Lock()  # join, resume and judgement: one at a time
+        self._doubtful = False
+        self._judgement: asyncio.Task[None] | None = None
 
     # What a subclass says
 
@@ -124,22 +145,51 @@ class RealtimeConsumer:
 
     async def _join(self, origin: OriginRule) -> None:
         try:
-            cookie = auth.session_key(self.scope)
-            if origin is OriginRule.MISSING and cookie is not None:
-                raise wire.Forbidden("A session needs an Origin header.")
-            self.identity = await in_database(auth.identify, self.scope.get("credential"), cookie)
-            stream = self.stream()
-            # Subscribe first, read after: what is committed in between is held, not missed.
-            self.subscription = self.hub.subscribe(stream, self.outbox, self.user.pk)
-            last_seq = self._asked_last_seq()
-            welcome, missed = await in_database(self._look, last_seq)
+            await self._authenticate(origin)
+            async with self._catching_up:
+                await self._enter()
         except RealtimeError as refusal:
             self._refuse(refusal)
-            return
+
+    async def _authenticate(self, origin: OriginRule) -> None:
+        """Say who it is, and count it. Only failures count against an address: thousands of riders
+        share a carrier's.
+        """
+        address = _address(self.scope)
+        most = settings.REALTIME_FAILED_CONNECTS_PER_ADDRESS
+        if most and self.hub.failed_connects.counted(address) >= most:
+            raise wire.RateLimited("Too many failed connects from this address: wait a minute.")
+        cookie = auth.session_key(self.scope)
+        if origin is OriginRule.MISSING and cookie is not None:
+            raise wire.Forbidden("A session needs an Origin header.")
+        try:
+            identity = await in_database(auth.identify, self.scope.get("credential"), cookie)
+        except wire.Unauthenticated:
+            self.hub.failed_connects.count(address)
+            raise
+        self.identity = identity
+        self.hub.arrived(self, self.user.pk)
+        most = settings.REALTIME_CONNECTS_PER_USER
+        if most and self.hub.connects.count(self.user.pk) > most:
+            raise wire.RateLimited(f"At most {most} connects in a minute: back off.")
+        staff = getattr(self.user, "is_staff", False)
+        most = settings.REALTIME_SOCKETS_PER_STAFF if staff else settings.REALTIME_SOCKETS_PER_USER
+        if most and len(self.hub.users[self.user.pk]) > most:
+            raise wire.TooManySockets(f"At most {most} sockets at a time: close one.")
+
+    async def _enter(self) -> None:
+        stream = self.stream()
+        # Subscribe first, read after: what is committed in between is held, not missed.
+        subscription = self.hub.subscribe(stream, self.outbox, self.user.pk, self.judge)
+        self.subscription = subscription
+        last_seq = self._asked_last_seq()
+        welcome, missed = await in_database(self._look, last_seq)
         self.send(welcome)
         if last_seq is not None:
             await self._send_missed(missed, last_seq, welcome.last_seq)
-        self.subscription.release(welcome.last_seq)
+        assert self.identity is not None
+        self._lifetime.lasts(self.identity.expires_at)
+        subscription.release(welcome.last_seq)
 
     def _look(self, last_seq: int | None) -> tuple[Welcome, list[LoggedEvent] | None]:
         welcome = self.welcome()
@@ -159,6 +209,7 @@ class RealtimeConsumer:
         if self.subscription is not None:
             self.hub.unsubscribe(self.subscription)
             self.subscription = None
+        self._lifetime.stop()
         self.send_error(refusal)
         self.outbox.close(_CLOSES[type(refusal)])
 
@@ -174,7 +225,22 @@ class RealtimeConsumer:
                 self.outbox.close(CloseCode.RESTART)
             elif self.outbox.closed is None:
                 self._received += 1
-                await self._obey(message.get("text"))
+                if self._frames.allows():
+                    await self._obey(message.get("text"))
+                else:
+                    self._refuse_frame(message.get("text"))
+
+    def _refuse_frame(self, text: str | None) -> None:
+        """One frame too many: answered, so that the client knows what to repeat; not obeyed."""
+        refusal = wire.RateLimited("Too many frames: slow down, then send this again.")
+        if self._frames.is_exhausted():
+            self._refuse(refusal)
+            return
+        try:
+            refusal.ref = _ref(self._reader.read(text))
+        except RealtimeError as problem:
+            refusal.ref = problem.ref
+        self.send_error(refusal)
 
     async def _obey(self, text: str | None) -> None:
         try:
@@ -200,6 +266,11 @@ class RealtimeConsumer:
     async def _end(self) -> None:
         if self.subscription is not None:
             self.hub.unsubscribe(self.subscription)
+        if self.identity is not None:
+            self.hub.left(self, self.user.pk)
+        self._lifetime.stop()
+        if self._judgement is not None:
+            self._judgement.cancel()
         code = int(self.outbox.closed or self._code)
         metrics.closes.labels(self.endpoint, code).inc()
         metrics.frames_received.labels(self.endpoint).inc(self._received)
@@ -214,6 +285,58 @@ class RealtimeConsumer:
             self.session_id,
         )
         await self.outbox.stop()  # the only step that waits, and so that a cancel may cut short
+
+    # The right to be here ends
+
+    def _warn_of_expiry(self) -> None:
+        assert self.identity is not None
+        assert self.identity.expires_at is not None
+        self.send(wire.TokenExpiring(expires_at=wire.timestamp(self.identity.expires_at)))
+
+    def _expire(self) -> None:
+        self._refuse(wire.TokenExpired("The token has expired: get a new one."))
+
+    def log_out(self) -> None:
+        self._refuse(wire.Unauthenticated(auth.LOGGED_OUT))
+
+    def judge(self) -> None:
+        """Look again whether this user may be here, in a task of its own. What the subscription
+        holds back since a removal goes out if so.
+        """
+        self._doubtful = True
+        if self._judgement is None and self.outbox.closed is None:
+            self._judgement = self.hub.loop.create_task(self._judge())
+
+    async def _judge(self) -> None:
+        try:
+            while self._doubtful and self.outbox.closed is None:
+                self._doubtful = False
+                async with self._catching_up:
+                    await self._judge_once()
+        finally:
+            self._judgement = None
+
+    async def _judge_once(self) -> None:
+        subscription = self.subscription
+        if subscription is None:
+            return
+        try:
+            self.identity = await in_database(self._judge_in_database)
+        except RealtimeError as refusal:
+            self._refuse(refusal)
+        except Exception as problem:  # noqa: BLE001 - the right is still in doubt, whatever failed
+            logger.warning("A right could not be judged (%s): trying again", problem)
+            self._doubtful = True
+            await asyncio.sleep(_JUDGE_AGAIN)
+        else:
+            if subscription.held is not None:
+                subscription.release(subscription.cursor)
+
+    def _judge_in_database(self) -> auth.Identity:
+        assert self.identity is not None
+        self.identity = auth.judge(self.identity)
+        self.welcome()
+        return self.identity
 
     # What every socket can do
 
@@ -236,18 +359,30 @@ class RealtimeConsumer:
         """Everything behind `last_seq`, as it was sent; live events wait until it is out. Who has
         lost the right to be here gets nothing but a close.
         """
-        subscription = self.subscription
-        assert subscription is not None
-        subscription.hold()
-        head = subscription.cursor
-        try:
-            welcome, missed = await in_database(self._look, command.last_seq)
-            head = welcome.last_seq
-            await self._send_missed(missed, command.last_seq, head)
-        except wire.NotFound as refusal:
-            self._refuse(refusal)
-        finally:
-            subscription.release(head)
+        async with self._catching_up:
+            subscription = self.subscription
+            if subscription is None:
+                return  # refused while this waited
+            subscription.hold()
+            head = subscription.cursor
+            try:
+                welcome, missed = await in_database(self._look, command.last_seq)
+                head = welcome.last_seq
+                await self._send_missed(missed, command.last_seq, head)
+            except wire.NotFound as refusal:
+                self._refuse(refusal)
+            finally:
+                subscription.release(head)
+
+    async def refresh_token(self, command: wire.RefreshToken) -> None:
+        async with self._catching_up:  # a judgement must not bring the old token back
+            identity = await in_database(auth.identify, Credential(command.token), None)
+            if identity.user.pk != self.user.pk:
+                raise wire.Forbidden("This token is another user's.")
+            self.identity = identity
+        self._lifetime.lasts(identity.expires_at)
+        until = wire.timestamp(identity.expires_at) if identity.expires_at else None
+        self.send(wire.TokenRefreshed(expires_at=until))
 
     async def _send_missed(
         self, missed: list[LoggedEvent] | None, last_seq: int, head: int
@@ -280,6 +415,11 @@ class RealtimeConsumer:
             return None
         assert isinstance(command, wire.Resume)
         return command.last_seq
+
+
+def _address(scope: Scope) -> str:
+    peer = (scope.get("client") or (None,))[0]
+    return client_address(peer, header(scope, b"x-real-ip"))
 
 
 def _ref(command: wire.Command) -> str:

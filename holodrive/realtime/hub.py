@@ -8,21 +8,22 @@ already, or ahead of its turn. What a wake-up should have brought and did not is
 import asyncio
 import logging
 import time
-import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from holodrive.realtime import log, metrics, publish
+from holodrive.realtime import auth, log, metrics, publish
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
+from holodrive.realtime.limits import MinuteLimit
 from holodrive.realtime.outbox import Outbox, SharedFrame
-from holodrive.realtime.publish import BULK_GROUP, LoopWaker, WakeUp
-from holodrive.realtime.wire import CloseCode, LoggedEvent
+from holodrive.realtime.publish import BULK_GROUP, Doubt, LoopWaker, News, WakeUp
+from holodrive.realtime.wire import CloseCode, LoggedEvent, removed_user
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,22 @@ _IDS_IN_FLIGHT = (
 )
 _HEADS_EVERY_TICKS = 30  # reconciles between two comparisons of all heads, the net under the net
 _LAYER_RETRY = 0.5  # seconds until a refused join is tried again
+_DOUBTS_SECONDS = 10  # that a login may take, from its query to `arrived`
+_DOUBTS_KEPT = 1000
+_JUDGED_AT_ONCE = 500
+_JUDGE_ALL_SECONDS = 30  # between two looks at the rights of all who are connected
+
+
+class Socket(Protocol):
+    """What the hub knows of an authenticated socket (consumer.py)."""
+
+    identity: auth.Identity | None
+
+    def judge(self) -> None:
+        """Look again whether the user may be here; soon, and close the socket if not."""
+
+    def log_out(self) -> None:
+        """Close: the login that opened this socket was ended."""
 
 
 class Subscription:
@@ -44,12 +61,15 @@ class Subscription:
     caught up.
     """
 
-    __slots__ = ("cursor", "held", "outbox", "topic", "user_id")
+    __slots__ = ("cursor", "held", "on_removed", "outbox", "topic", "user_id")
 
-    def __init__(self, topic: "_Topic", outbox: Outbox, user_id: int) -> None:
+    def __init__(
+        self, topic: "_Topic", outbox: Outbox, user_id: int, on_removed: Callable[[], None]
+    ) -> None:
         self.topic = topic
         self.outbox = outbox
         self.user_id = user_id
+        self.on_removed = on_removed
         self.cursor = 0
         self.held: list[tuple[int, SharedFrame]] | None = []
 
@@ -59,6 +79,9 @@ class Subscription:
         elif seq > self.cursor:
             self.cursor = seq
             self.outbox.send(frame)
+            if frame.removes == self.user_id:
+                self.hold()  # nothing behind it goes out before the right to be here is known
+                self.on_removed()
 
     def hold(self) -> None:
         """Keep live events back: what was missed goes out before them."""
@@ -130,7 +153,7 @@ class _Topic:
 
     def send(self, seq: int, text: str) -> None:
         self.cursor = seq
-        frame = SharedFrame(text)
+        frame = SharedFrame(text, removed_user(text))
         for subscription in self.subscriptions:
             subscription.deliver(seq, frame)
         metrics.deliveries.inc(len(self.subscriptions))
@@ -164,9 +187,12 @@ class Hub:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.id = uuid.uuid4().hex
         self.layer: Any = get_channel_layer()
         self.waker = LoopWaker(self.layer)
+        self.connects = MinuteLimit()  # by user
+        self.failed_connects = MinuteLimit()  # by address
+        self.users: dict[int, set[Socket]] = {}
+        self._doubts: deque[tuple[float, Doubt]] = deque(maxlen=_DOUBTS_KEPT)
         self._topics: dict[str, _Topic] = {}
         self._joined: set[str] = set()
         self._membership_changed = asyncio.Event()
@@ -179,21 +205,45 @@ class Hub:
         self._tasks = [
             self.loop.create_task(self._keep_membership()),
             self.loop.create_task(self._keep_reconciled()),
+            self.loop.create_task(self._keep_judging()),
         ]
         publish.attach(self)
 
     # Sockets come and go
 
-    def subscribe(self, stream: str, outbox: Outbox, user_id: int) -> Subscription:
+    def arrived(self, socket: Socket, user_id: int) -> None:
+        """An authenticated socket. From now on, what makes its login doubtful reaches it; what did
+        while it was being authenticated, now.
+        """
+        self.users.setdefault(user_id, set()).add(socket)
+        recent = self.loop.time() - _DOUBTS_SECONDS
+        for heard, doubt in self._doubts:
+            if heard >= recent and (doubt.kind != "user" or doubt.value == user_id):
+                self._cast(doubt, [socket])
+
+    def left(self, socket: Socket, user_id: int) -> None:
+        sockets = self.users.get(user_id, set())
+        sockets.discard(socket)
+        if not sockets:
+            self.users.pop(user_id, None)
+
+    def subscribe(
+        self,
+        stream: str,
+        outbox: Outbox,
+        user_id: int,
+        on_removed: Callable[[], None] = lambda: None,
+    ) -> Subscription:
         """Join a stream, its live events held back: read the log, then `release`. Never waits for
-        Redis.
+        Redis. `on_removed` is called behind the event that ends this user's right to be there; what
+        follows is held until `release`.
         """
         topic = self._topics.get(stream)
         if topic is None:
             topic = self._topics[stream] = _Topic(stream, self._confirmed)
             self._membership_changed.set()
             metrics.streams.set(len(self._topics))
-        subscription = Subscription(topic, outbox, user_id)
+        subscription = Subscription(topic, outbox, user_id, on_removed)
         topic.subscriptions[subscription] = None
         return subscription
 
@@ -207,18 +257,23 @@ class Hub:
 
     # Events come in
 
-    def committed(self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp]) -> None:
-        """This process has committed events: local sockets first, then the other processes. From
-        any thread.
+    def published(self, news: News, wake_ups: Sequence[WakeUp]) -> None:
+        """This process has committed something: local sockets first, then the other processes.
+        From any thread.
         """
-        self.loop.call_soon_threadsafe(self._committed, events, wake_ups, time.time())
+        self.loop.call_soon_threadsafe(self._published, news, wake_ups, time.time())
 
-    def _committed(
-        self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp], published: float
-    ) -> None:
-        self.accept(events)
+    def _published(self, news: News, wake_ups: Sequence[WakeUp], published: float) -> None:
+        self._take(news)
         metrics.lag.observe(max(0.0, time.time() - published))
         self.waker.send(wake_ups)
+
+    def _take(self, news: News) -> None:
+        self.accept(news.events)
+        for told in news.told:
+            self._tell(*told)
+        for doubt in news.doubts:
+            self.judge(Doubt(*doubt))
 
     def accept(self, events: Iterable[LoggedEvent | list[Any]]) -> None:
         """Take committed events in any order, any number of times."""
@@ -230,20 +285,51 @@ class Hub:
             if topic.has_gap and topic.repair is None:
                 topic.repair = self.loop.call_later(_STRAGGLERS, self._repair_gap, topic)
 
-    def broadcast(self, stream: str, frame: SharedFrame, *, except_user: int) -> None:
-        """Send a frame that is in no log (typing) to a stream's sockets everywhere, but not to that
-        user's.
-        """
-        self._broadcast_here(stream, frame, except_user)
-        message = {"x": [stream, frame.text, except_user], "from": self.id}
-        self.waker.send([WakeUp(stream, message)])
-
-    def _broadcast_here(self, stream: str, frame: SharedFrame, except_user: int) -> None:
+    def _tell(self, stream: str, text: str, except_user: int) -> None:
         topic = self._topics.get(stream)
-        for subscription in topic.subscriptions if topic else ():
+        if topic is None:
+            return
+        frame = SharedFrame(text)
+        for subscription in topic.subscriptions:
             if subscription.user_id != except_user and subscription.held is None:
                 subscription.outbox.send(frame, ephemeral=True)
                 metrics.deliveries.inc()
+
+    # Rights end
+
+    def judge(self, doubt: Doubt) -> None:
+        """Have the sockets judged, or closed, that this is about."""
+        self._doubts.append((self.loop.time(), doubt))
+        if doubt.kind == "user":
+            self._cast(doubt, self.users.get(doubt.value, ()))
+        else:
+            self._cast(doubt, self._sockets())
+
+    def _sockets(self) -> list[Socket]:
+        return [socket for sockets in self.users.values() for socket in sockets]
+
+    def _cast(self, doubt: Doubt, sockets: Iterable[Socket]) -> None:
+        for socket in list(sockets):
+            if doubt.kind == "user":
+                socket.judge()
+            elif auth.is_login(socket.identity, *doubt):
+                socket.log_out()
+
+    async def _keep_judging(self) -> None:
+        """The net under `judge`: its news may be lost, and some changes make none."""
+        while True:
+            await asyncio.sleep(_JUDGE_ALL_SECONDS)
+            await self._guarded(self.judge_all)
+
+    async def judge_all(self) -> None:
+        """Ask the database for all at once, and judge those for whom something has changed."""
+        sockets = self._sockets()
+        identities = [socket.identity for socket in sockets if socket.identity]
+        for start in range(0, len(identities), _JUDGED_AT_ONCE):
+            doubtful = await in_database(auth.doubtful, identities[start : start + _JUDGED_AT_ONCE])
+            for socket in sockets:
+                if socket.identity in doubtful:
+                    socket.judge()
 
     # What Redis brings
 
@@ -284,12 +370,10 @@ class Hub:
                 await asyncio.sleep(_LAYER_RETRY)
 
     def _received(self, message: dict[str, Any]) -> None:
-        if "e" in message:
-            self.accept(message["e"])
-            metrics.lag.observe(max(0.0, time.time() - message["t"]))
-        elif message["from"] != self.id:
-            stream, text, except_user = message["x"]
-            self._broadcast_here(stream, SharedFrame(text), except_user)
+        if publish.is_own(message):
+            return
+        self._take(News(*(message.get(key, ()) for key in "exd")))
+        metrics.lag.observe(max(0.0, time.time() - message["t"]))
 
     def _confirmed(self, group: str) -> None:
         """Redis delivers this group from now on; what was committed before that moment stands in

@@ -71,6 +71,7 @@ class _Write:
     def __init__(self) -> None:
         self._locked: dict[str, _LockedStream] = {}
         self._appended: list[_Appended] = []
+        self._told: list[tuple[publish.Told, _Block | None]] = []
         self._blocks: set[_Block] = set()
         self._block: _Block | None = None
         self._hooks_before = len(connections[DEFAULT_DB_ALIAS].run_on_commit)
@@ -101,6 +102,7 @@ class _Write:
             if block in dead:
                 self._locked[event.stream].appended -= 1
         self._appended = [one for one in self._appended if one.block not in dead]
+        self._told = [one for one in self._told if one[1] not in dead]
         self._locked = {n: stream for n, stream in self._locked.items() if stream.block not in dead}
 
     def lock(self, names: Iterable[str]) -> None:
@@ -131,6 +133,9 @@ class _Write:
         self._appended.append(_Appended(stream.id, logged, self._block))
         return event.seq
 
+    def tell(self, told: publish.Told) -> None:
+        self._told.append((told, self._block))
+
     def store(self) -> None:
         """Insert the events, correct the heads of streams that did not get just one, announce."""
         self._forget_rolled_back()
@@ -140,15 +145,15 @@ class _Write:
                 corrections.setdefault(stream.appended - 1, []).append(stream.id)
         for difference, ids in corrections.items():
             Stream.objects.filter(id__in=ids).update(head=F("head") + difference)
-        if not self._appended:
-            return
         now = timezone.now()
         Event.objects.bulk_create(
             Event(stream_id=id, seq=event.seq, text=event.text, created_at=now)
             for id, event, _ in self._appended
         )
         events = [event for _, event, _ in self._appended]
-        transaction.on_commit(lambda: publish.announce(events), robust=True)
+        told = [told for told, _ in self._told]
+        if events or told:
+            transaction.on_commit(lambda: publish.announce(events, told), robust=True)
 
 
 _thread = (
@@ -190,6 +195,13 @@ def next_seq(stream: str) -> int:
 def append(stream: str, event: wire.Event) -> int:
     """Give the event its seq in a stream that the open `writing` block has locked; return it."""
     return _open_write(stream).append(stream, event)
+
+
+def tell(stream: str, frame: wire.Frame, *, except_user: int = 0) -> None:
+    """Send a frame that is in no log to the stream's sockets after the commit of the open `writing`
+    block, behind its events. It need not be locked.
+    """
+    _open_write(stream).tell(publish.Told(stream, wire.encode(frame), except_user))
 
 
 def _open_write(stream: str) -> _Write:

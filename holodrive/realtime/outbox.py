@@ -39,10 +39,11 @@ class SharedFrame:
     Server frames are unmasked, so the bytes are the same for every client (RFC 6455, 5.2).
     """
 
-    __slots__ = ("_bytes", "text")
+    __slots__ = ("_bytes", "removes", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, removes: int = 0) -> None:
         self.text = text
+        self.removes = removes  # the id of the user whose right to be in the stream ends here
         self._bytes: bytes | None = None
 
     @property

@@ -10,8 +10,9 @@ import functools
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import redis
 import redis.asyncio
@@ -22,7 +23,7 @@ from redis.retry import Retry
 
 from holodrive.realtime import metrics
 from holodrive.realtime.layer import ConfirmedPubSubLayer
-from holodrive.realtime.wire import LoggedEvent
+from holodrive.realtime.wire import Frame, LoggedEvent, encode
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +43,39 @@ class WakeUp(NamedTuple):
     message: dict[str, Any]
 
 
+class Told(NamedTuple):
+    """A frame that is in no log: for a stream's open sockets, but not for that user's (0: for
+    all). It may be lost.
+    """
+
+    stream: str
+    text: str
+    except_user: int = 0
+
+
+class Doubt(NamedTuple):
+    """Somebody's right to be connected may have ended: their sockets are judged anew. `user` is
+    known by id; of an ended login the sid, or the digest of the session's key, is.
+    """
+
+    kind: Literal["user", "login", "session"]
+    value: Any
+
+
+class News(NamedTuple):
+    """What all hubs should know of."""
+
+    events: Sequence[LoggedEvent | list[Any]] = ()
+    told: Sequence[Told | list[Any]] = ()
+    doubts: Sequence[Doubt | list[Any]] = ()
+
+
 class LocalHub(Protocol):
     """What `announce` needs of a hub (hub.py), callable from any thread."""
 
     loop: asyncio.AbstractEventLoop
 
-    def committed(self, events: Sequence[LoggedEvent], wake_ups: Sequence[WakeUp]) -> None: ...
+    def published(self, news: News, wake_ups: Sequence[WakeUp]) -> None: ...
 
 
 _hubs: dict[
@@ -66,15 +94,18 @@ def detach(hub: LocalHub) -> None:
         hubs.remove(hub)
 
 
-def announce(events: Sequence[LoggedEvent]) -> None:
-    """Publish committed events: after the commit (`transaction.on_commit`), never inside. Raises
+def announce(
+    events: Sequence[LoggedEvent] = (), told: Sequence[Told] = (), doubts: Sequence[Doubt] = ()
+) -> None:
+    """Publish what was committed: after the commit (`transaction.on_commit`), never inside. Raises
     nothing: the writer has committed, and whatever fails here, reconcile delivers.
     """
     try:
-        wake_ups = _wake_ups(events)
+        news = News(events, told, doubts)
+        wake_ups = _wake_ups(news)
         hubs = [hub for hub in _hubs.get(os.getpid(), ()) if not hub.loop.is_closed()]
         for index, hub in enumerate(hubs):
-            hub.committed(events, () if index else wake_ups)
+            hub.published(news, () if index else wake_ups)
         if not hubs:
             _sync_waker().send(wake_ups)
     except Exception:
@@ -82,14 +113,34 @@ def announce(events: Sequence[LoggedEvent]) -> None:
         logger.exception("Committed events were not published: they arrive by reconcile")
 
 
-def _wake_ups(events: Sequence[LoggedEvent]) -> list[WakeUp]:
-    by_group: dict[str, list[LoggedEvent]] = {}
-    for event in events:
-        by_group.setdefault(event.stream, []).append(event)
-    if len(by_group) > _BULK_ABOVE:
-        by_group = {BULK_GROUP: list(events)}
-    now = time.time()
-    return [WakeUp(group, {"e": part, "t": now}) for group, part in by_group.items()]
+def tell(stream: str, frame: Frame, *, except_user: int = 0) -> None:
+    """Send a frame that is in no log to a stream's sockets on every process, at once. What is true
+    only after a commit is told with `log.tell`.
+    """
+    announce(told=[Told(stream, encode(frame), except_user)])
+
+
+@functools.cache
+def _origin(process_id: int) -> str:
+    """What this process's wake-ups are signed with: its own hubs have had their news already."""
+    return uuid.uuid4().hex
+
+
+def is_own(message: dict[str, Any]) -> bool:
+    return message.get("from") == _origin(os.getpid())
+
+
+def _wake_ups(news: News) -> list[WakeUp]:
+    groups: dict[str, dict[str, list[Any]]] = {}
+    for key, part in (("e", news.events), ("x", news.told)):
+        for one in part:
+            groups.setdefault(one[0], {}).setdefault(key, []).append(one)
+    if len(groups) > _BULK_ABOVE:
+        groups = {BULK_GROUP: {"e": list(news.events), "x": list(news.told)}}
+    if news.doubts:
+        groups.setdefault(BULK_GROUP, {})["d"] = list(news.doubts)
+    signature = {"t": time.time(), "from": _origin(os.getpid())}
+    return [WakeUp(group, {**message, **signature}) for group, message in groups.items()]
 
 
 class Breaker:

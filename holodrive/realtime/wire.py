@@ -27,6 +27,8 @@ class CloseCode(IntEnum):
     | 4404 | no such conversation for this user | not retry |
     | 4408 | too slow to read, or the log was pruned under it | resume at once |
     | 1012 | the server restarts | resume after the `delay_ms` of the `reconnect` before it |
+    | 4409 | too many sockets of this user | back off |
+    | 4429 | ten seconds over the frame limit; too many connects | back off |
     """
 
     BAD_FRAMES = 4400
@@ -34,6 +36,8 @@ class CloseCode(IntEnum):
     FORBIDDEN = 4403
     NOT_FOUND = 4404
     TOO_SLOW = 4408
+    TOO_MANY_SOCKETS = 4409
+    RATE_LIMITED = 4429
     RESTART = 1012  # "Service Restart" of the registry that RFC 6455 (11.7) began
 
     @property
@@ -56,6 +60,7 @@ class ErrorCode(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     RATE_LIMITED = "rate_limited"
+    TOO_MANY_SOCKETS = "too_many_sockets"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INTERNAL = "internal"
 
@@ -112,6 +117,14 @@ class TokenExpired(Unauthenticated):
     code = ErrorCode.TOKEN_EXPIRED
 
 
+class RateLimited(RealtimeError):
+    code, status = ErrorCode.RATE_LIMITED, 429
+
+
+class TooManySockets(RealtimeError):
+    code, status = ErrorCode.TOO_MANY_SOCKETS, 429
+
+
 class Frame(msgspec.Struct, kw_only=True, tag_field="type"):
     """A frame for clients; `type` is the subclass's tag."""
 
@@ -122,6 +135,24 @@ class Event(Frame, kw_only=True):
     """
 
     seq: int = 0
+
+
+class Removal(Event, kw_only=True):
+    """The base of the event by which a user's right to be in its stream ends. Behind it nothing of
+    the stream reaches them, unless they may be there for another reason (support may).
+    """
+
+    user_id: int
+
+
+_REMOVAL = '{"type":"participant_removed",'  # so does msgspec begin it
+
+
+def removed_user(text: str) -> int:
+    """The user id of a finished frame that is a `Removal`; of any other, 0."""
+    if not text.startswith(_REMOVAL):
+        return 0
+    return int(msgspec.json.decode(text)["user_id"])
 
 
 class Welcome(Frame, kw_only=True):
@@ -161,6 +192,12 @@ class Resume(Command, tag="resume"):
     last_seq: Sequence
 
 
+class RefreshToken(Command, tag="token_refresh"):
+    """A new access token of the same user, so that the socket outlives the first."""
+
+    token: Annotated[str, msgspec.Meta(max_length=8_192)]
+
+
 class Pong(Frame, tag="pong"):
     server_time: str
 
@@ -182,6 +219,16 @@ class Reconnect(Frame, tag="reconnect"):
     """
 
     delay_ms: int
+
+
+class TokenExpiring(Frame, tag="token_expiring"):
+    """A minute ahead: refresh the token, or the socket closes with 4401."""
+
+    expires_at: str
+
+
+class TokenRefreshed(Frame, tag="token_refreshed"):
+    expires_at: str | None
 
 
 class Error(Frame, tag="error"):

@@ -206,7 +206,7 @@ async def test_a_wake_up_that_is_not_understood_stops_no_other(hub, committed, m
     async with asyncio.timeout(PATIENCE):
         while STREAM not in hub._joined:  # noqa: ASYNC110 - one step of the loop at a time
             await asyncio.sleep(0)
-    for message in ({}, {"e": 5, "t": 0}, {"e": [list(event)], "t": 0}):
+    for message in ({}, {"e": 5, "t": 0}, {"e": [list(event)], "t": 0, "from": "another"}):
         await hub.layer.group_send(STREAM, message)
     await outbox.until(1)
 

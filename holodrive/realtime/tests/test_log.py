@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def announced(monkeypatch):
     """The events that were published, in order."""
     events = []
-    monkeypatch.setattr(publish, "announce", events.extend)
+    monkeypatch.setattr(publish, "announce", lambda new, told: events.extend(new))
     return events
 
 
@@ -223,7 +223,9 @@ def test_ten_thousand_recipients_are_stored_in_chunks(
     everybody = list(users.objects.values_list("pk", flat=True))
     commits = []
     monkeypatch.setattr(
-        publish, "announce", lambda events: commits.append(publish._wake_ups(events))
+        publish,
+        "announce",
+        lambda events, told: commits.append(publish._wake_ups(publish.News(events, told))),
     )
     with CaptureQueriesContext(connection) as queries:
         assert Notification.objects.notify(everybody, title="Service on Sunday") == 10_000

@@ -19,6 +19,14 @@ FRAMES = [
     ),
     (wire.Reconnect(delay_ms=1500), '{"type":"reconnect","delay_ms":1500}'),
     (
+        wire.TokenExpiring(expires_at="2025-11-22T13:15:22.970153+00:00"),
+        '{"type":"token_expiring","expires_at":"2025-11-22T13:15:22.970153+00:00"}',
+    ),
+    (
+        wire.TokenRefreshed(expires_at="2025-11-22T13:15:22.970153+00:00"),
+        '{"type":"token_refreshed","expires_at":"2025-11-22T13:15:22.970153+00:00"}',
+    ),
+    (
         wire.Error(code=wire.ErrorCode.NOT_FOUND, message="No.", ref="a1"),
         '{"type":"error","code":"not_found","message":"No.","ref":"a1"}',
     ),
