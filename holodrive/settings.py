@@ -23,6 +23,21 @@ SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", [])
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
+# Outside of development a proxy speaks TLS for us. It must be named before its word counts: who
+# reaches us without it could claim anything.
+SESSION_COOKIE_SECURE = env.flag("SESSION_COOKIE_SECURE", default=not DEBUG)
+CSRF_COOKIE_SECURE = env.flag("CSRF_COOKIE_SECURE", default=not DEBUG)
+_tls_header = env.text("SECURE_PROXY_SSL_HEADER", "")
+if _tls_header:
+    SECURE_PROXY_SSL_HEADER = (f"HTTP_{_tls_header.upper().replace('-', '_')}", "https")
+# Without that header every request looks like plain HTTP, and would be redirected for ever.
+SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=bool(_tls_header))
+SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+# Whether other hosts of the domain speak TLS, and whether browsers should know it for ever, is not
+# ours to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
 INSTALLED_APPS = [
     "daphne",
     # Ours come before the admin: templates/admin/base_site.html is found first.

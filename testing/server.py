@@ -20,7 +20,7 @@ _COMMANDS = {
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "holodrive.asgi:application"],
     "uvicorn": [
         "-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}",
-        "--ws-per-message-deflate", "false", "holodrive.asgi:application",
+        "--ws-per-message-deflate", "false", "--no-proxy-headers", "holodrive.asgi:application",
     ],
 }  # fmt: skip
 

@@ -163,6 +163,8 @@ def _prepare() -> None:
         "ENV_FILE": "",  # a developer's .env is not the tests'
         "SECRET_KEY": "for-tests-only-0123456789abcdef0123456789abcdef",
         "DEBUG": "off",
+        "SESSION_COOKIE_SECURE": "off",  # the servers of tests speak plain HTTP
+        "CSRF_COOKIE_SECURE": "off",
         "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver,example.com",
         "WEBSOCKET_ALLOWED_ORIGINS": "https://holodrive.example",
         "DATABASE_URL": database,

@@ -37,4 +37,4 @@ class RealtimeConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from holodrive.realtime import signals  # noqa: F401 - needs the user model
+        from holodrive.realtime import checks, signals  # noqa: F401 - they register themselves

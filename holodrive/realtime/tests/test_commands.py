@@ -58,12 +58,16 @@ class Project:
         )
 
     def serve(
-        self, port: int | None = None, start_new_session: bool = False, **settings: str
+        self,
+        port: int | None = None,
+        *options: str,
+        start_new_session: bool = False,
+        **settings: str,
     ) -> subprocess.Popen[str]:
         port = port or self.port
         log = (self.home / f"serve-{port}.log").open("w")
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", "--bind", f"127.0.0.1:{port}"],
+            [sys.executable, "manage.py", "serve", "--bind", f"127.0.0.1:{port}", *options],
             cwd=self.home,
             env=self.environment | settings,
             stdout=log,
@@ -186,6 +190,13 @@ def test_an_unreachable_redis_is_one_line_and_the_server_serves(project):
     assert "REDIS_URL" in warnings[0]
     assert ended(process, signal.SIGTERM) == 0
     assert "Traceback" not in project.log()
+
+
+def test_several_processes_on_sqlite_are_warned_of(project):
+    project.serve(None, "--reuse-port")
+    warnings = [line for line in project.log().splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1
+    assert "SQLite" in warnings[0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

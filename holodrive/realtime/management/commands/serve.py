@@ -36,6 +36,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, bind: str, reuse_port: bool, **options: Any) -> None:
         listener = self._listen(bind or settings.REALTIME_BIND, reuse_port)
         self._check_database()
+        if reuse_port and connection.vendor == "sqlite":
+            self.stderr.write(
+                "warning: on SQLite only one of all processes writes at a time: several of them "
+                "are for PostgreSQL"
+            )
         with ExitStack() as stack:
             stack.callback(listener.close)
             base = Path(getattr(settings, "BASE_DIR", "."))

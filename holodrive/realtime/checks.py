@@ -1,0 +1,175 @@
+"""System checks: what would fail late, or silently, is said by `manage.py check`; what only matters
+in production by `manage.py check --deploy`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import DEFAULT_DB_ALIAS, models
+from rest_framework_simplejwt.settings import api_settings
+
+from holodrive.realtime import embedded
+from holodrive.realtime.layer import ConfirmedPubSubLayer
+
+_PUBLIC_KEY = "development-only"  # how the key of .env.example begins
+_KEY_BYTES = 32  # HS256 wants a key as long as its hash (RFC 7518, 3.2)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@checks.register("realtime")
+def check_project(**kwargs: Any) -> list[CheckMessage]:
+    """What the engine needs of the project that it is part of."""
+    return [*_user_model(), *_time_zones()]
+
+
+@checks.register("realtime", deploy=True)
+def check_deployment(**kwargs: Any) -> list[CheckMessage]:
+    """What is right on a developer's machine and wrong in production."""
+    return [
+        *_debug(),
+        *_hosts(),
+        *_keys(),
+        *_channel_layer(),
+        *_embedded_valkey(),
+        *_addresses(),
+        *_database(),
+    ]
+
+
+def _user_model() -> Iterator[CheckMessage]:
+    key = get_user_model()._meta.pk
+    if not isinstance(key, models.IntegerField):
+        yield Error(
+            f"The primary key of {settings.AUTH_USER_MODEL} is no integer.",
+            hint="Frames say sender_id and user_id as integers: a UUID or a text does not fit.",
+            id="realtime.E001",
+        )
+
+
+def _time_zones() -> Iterator[CheckMessage]:
+    if not settings.USE_TZ:
+        yield Error(
+            "USE_TZ is off.",
+            hint="Frames carry times in UTC: set USE_TZ = True.",
+            id="realtime.E002",
+        )
+
+
+def _debug() -> Iterator[CheckMessage]:
+    if settings.DEBUG:
+        yield Error(
+            "DEBUG is on.",
+            hint="It lets pages of any port of the visitor's machine open sockets: DEBUG=off.",
+            id="realtime.E003",
+        )
+
+
+def _hosts() -> Iterator[CheckMessage]:
+    if "*" in settings.ALLOWED_HOSTS:
+        yield Error(
+            "ALLOWED_HOSTS allows every host.",
+            hint="A socket's own Host counts as its Origin only if it is allowed: name yours.",
+            id="realtime.E004",
+        )
+
+
+def _keys() -> Iterator[CheckMessage]:
+    if settings.SECRET_KEY.startswith(_PUBLIC_KEY):
+        yield Error(
+            "SECRET_KEY is the one of .env.example, which everybody knows.",
+            hint="Whoever has it can log in as anybody: make one of your own.",
+            id="realtime.E005",
+        )
+    symmetric = api_settings.ALGORITHM.startswith("HS")
+    if symmetric and len(api_settings.SIGNING_KEY.encode()) < _KEY_BYTES:
+        yield Warning(
+            f"The key that signs tokens has fewer than {_KEY_BYTES} bytes.",
+            hint="Set a longer JWT_SIGNING_KEY, or SECRET_KEY if that signs them.",
+            id="realtime.W001",
+        )
+
+
+def _channel_layer() -> Iterator[CheckMessage]:
+    layer = get_channel_layer()
+    if layer is None or type(layer).__name__ == "InMemoryChannelLayer":
+        yield Error(
+            "The channel layer reaches no other process.",
+            hint="Set CHANNEL_LAYERS to holodrive.realtime.layer.ConfirmedPubSubLayer.",
+            id="realtime.E006",
+        )
+    elif not isinstance(layer, ConfirmedPubSubLayer):
+        yield Warning(
+            f"The channel layer is a {type(layer).__name__}.",
+            hint="Only holodrive.realtime.layer.ConfirmedPubSubLayer says when a join is live; "
+            "what others lose arrives by reconcile.",
+            id="realtime.W002",
+        )
+
+
+def _embedded_valkey() -> Iterator[CheckMessage]:
+    if embedded.url(Path(getattr(settings, "BASE_DIR", "."))) == settings.REDIS_URL:
+        yield Warning(
+            "Wake-ups go through the embedded Valkey.",
+            hint="Processes of other machines or folders do not reach it: set REDIS_URL.",
+            id="realtime.W003",
+        )
+
+
+def _addresses() -> Iterator[CheckMessage]:
+    if not settings.WEBSOCKET_URL:
+        return  # the page's own host
+    dialled = urlsplit(f"//{settings.WEBSOCKET_URL}").hostname
+    if dialled in _LOOPBACK:
+        yield Warning(
+            f"WEBSOCKET_URL is {settings.WEBSOCKET_URL}, which is every visitor's own machine.",
+            hint="Set it to the public host (and port) that clients dial.",
+            id="realtime.W004",
+        )
+        return
+    pages = set(settings.ALLOWED_HOSTS).difference(_LOOPBACK, ["*", dialled])
+    if pages and not settings.WEBSOCKET_ALLOWED_ORIGINS:
+        yield Warning(
+            f"Pages of {', '.join(sorted(pages))} may open no socket on {dialled}.",
+            hint="Name their origins in WEBSOCKET_ALLOWED_ORIGINS: https://admin.example.com.",
+            id="realtime.W005",
+        )
+
+
+def _database() -> Iterator[CheckMessage]:
+    known = settings.DATABASES[DEFAULT_DB_ALIAS]
+    if known["ENGINE"].endswith("sqlite3"):
+        yield Warning(
+            "The database is SQLite.",
+            hint="One writer at a time, on one machine: set DATABASE_URL to a PostgreSQL.",
+            id="realtime.W006",
+        )
+        return
+    threads = settings.REALTIME_DATABASE_THREADS
+    pool = known.get("OPTIONS", {}).get("pool")
+    if not pool:
+        if known.get("CONN_MAX_AGE") == 0:
+            yield Warning(
+                "Each query of a socket opens a connection of its own.",
+                hint='Set "pool" in the OPTIONS of the database.',
+                id="realtime.W007",
+            )
+        return
+    size = _pool_size({} if pool is True else pool)
+    if size < threads:
+        yield Warning(
+            f"The pool has {size} connections for {threads} threads.",
+            hint="Its max_size should be REALTIME_DATABASE_THREADS or more.",
+            id="realtime.W008",
+        )
+
+
+def _pool_size(options: dict[str, Any]) -> int:
+    least: int = options.get("min_size", 4)  # psycopg_pool's defaults
+    return options.get("max_size") or least
