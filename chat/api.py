@@ -124,6 +124,18 @@ class Messages(View):
         return answer(events.chat_message(message), 200 if duplicate else 201)
 
 
+class ConversationRead(View):
+    @extend_schema(request=events.MarkMessagesRead, responses=events.MessagesRead)
+    def post(self, request: Request, conversation_id: str) -> Response:
+        """Mark all read up to `up_to_id`, with the notifications that it caused."""
+        id = services.conversation_id(conversation_id)
+        command = read_body(request, events.MarkMessagesRead)
+        marked = services.mark_read(
+            user=request.user, conversation_id=id, up_to_id=command.up_to_id
+        )
+        return answer(marked.frame)
+
+
 class Message(View):
     @extend_schema(request=events.MessageText, responses=events.ChatMessage)
     def patch(self, request: Request, conversation_id: str, message_id: int) -> Response:

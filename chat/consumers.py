@@ -1,5 +1,6 @@
 """/ws/chat/<conversation_id>/: authorises, subscribes, delegates."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from chat import events, services
@@ -66,6 +67,19 @@ class ChatConsumer(RealtimeConsumer):
         if not changed:
             self.send(events.already_deleted(message))
 
+    async def mark_read(self, command: events.MarkMessagesRead) -> None:
+        await self._mark(services.mark_read, command.up_to_id)
+
+    async def mark_delivered(self, command: events.MarkMessagesDelivered) -> None:
+        await self._mark(services.mark_delivered, command.up_to_id)
+
+    async def _mark(self, service: Callable[..., services.Marked], up_to_id: int) -> None:
+        marked = await in_database(
+            service, user=self.user, conversation_id=self.conversation_id, up_to_id=up_to_id
+        )
+        if not marked.moved:
+            self.send(marked.frame)
+
     async def set_typing(self, command: events.SetTyping) -> None:
         if command.is_typing:
             self.typing.typing()
@@ -86,5 +100,7 @@ class ChatConsumer(RealtimeConsumer):
         events.SendMessage: send_message,
         events.EditMessage: edit_message,
         events.DeleteMessage: delete_message,
+        events.MarkMessagesRead: mark_read,
+        events.MarkMessagesDelivered: mark_delivered,
         events.SetTyping: set_typing,
     }

@@ -31,10 +31,19 @@ def stream_of(conversation_id: int) -> str:
 # From the server
 
 
+class Receipt(msgspec.Struct, kw_only=True):
+    """A participant's cursors: message ids, 0 before the first."""
+
+    user_id: int
+    last_read_id: int
+    last_delivered_id: int
+
+
 class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established"):
     message: str = "Connected to chat"
     conversation_id: int
     last_read_id: int
+    receipts: list[Receipt]
     typing_timeout: int
 
 
@@ -94,6 +103,24 @@ class MessageAck(Frame, kw_only=True, tag="message_ack"):
     seq: int
     created_at: str
     duplicate: bool
+
+
+class MessagesRead(Frame, kw_only=True, tag="message_read"):
+    """This user has read all up to and including `up_to_id`; in no log. Cursors only move forward,
+    so of two the greater holds.
+    """
+
+    user_id: int
+    up_to_id: int
+
+
+class MessagesDelivered(Frame, kw_only=True, tag="message_delivered"):
+    """All up to and including `up_to_id` has reached a device of this user; in no log. What was
+    read was delivered.
+    """
+
+    user_id: int
+    up_to_id: int
 
 
 class UserTyping(Frame, kw_only=True, tag="typing"):
@@ -166,6 +193,14 @@ class DeleteMessage(Command, kw_only=True, tag="message_delete"):
     message_id: Identifier
 
 
+class MarkMessagesRead(Command, kw_only=True, tag="message_read"):
+    up_to_id: Identifier
+
+
+class MarkMessagesDelivered(Command, kw_only=True, tag="message_delivered"):
+    up_to_id: Identifier
+
+
 class SetTyping(Command, kw_only=True, tag="typing"):
     is_typing: bool
 
@@ -177,6 +212,8 @@ class ParticipantItem(msgspec.Struct, kw_only=True):
     user_id: int
     name: str
     role: str
+    last_read_id: int
+    last_delivered_id: int
 
 
 class MessagePreview(msgspec.Struct, kw_only=True):
@@ -208,7 +245,13 @@ class ConversationItem(msgspec.Struct, kw_only=True):
 
 
 def participant(row: "Participant") -> ParticipantItem:
-    return ParticipantItem(user_id=row.user_id, name=name_of(row.user), role=row.role)
+    return ParticipantItem(
+        user_id=row.user_id,
+        name=name_of(row.user),
+        role=row.role,
+        last_read_id=row.last_read_id,
+        last_delivered_id=row.last_delivered_id,
+    )
 
 
 def preview(row: "Message") -> MessagePreview:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.db import transaction
-from django.db.models import Case, F, OuterRef, Subquery, Value, When
+from django.db.models import Case, F, Subquery, Value, When
 from django.utils import timezone
 
-from chat import events
+from chat import cursors, events
 from chat.models import SUPPORT_PERMISSION, Conversation, Message, Participant, is_support
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
@@ -63,23 +63,33 @@ def messages_of(conversation: Conversation) -> Any:
 
 
 def welcome(user: Any, id: int) -> events.ConnectionEstablished:
-    """The first frame of a chat socket: the right to be there, the head and the read cursor of one
+    """The first frame of a chat socket: the right to be there, the head and all cursors of one
     moment, so from one query. Raises NotFound.
     """
     head = Stream.objects.filter(name=events.stream_of(id)).values("head")
-    last_read = Participant.objects.filter(conversation=OuterRef("pk"), user=user)
-    row = (
-        Conversation.objects.visible_to(user)
-        .filter(pk=id)
-        .values_list(Subquery(head), Subquery(last_read.values("last_read_id")))
-        .first()
+    visible = Conversation.objects.visible_to(user).filter(pk=id)
+    rows = list(  # one for each participant, and one with nulls if there are none
+        Conversation.objects.filter(pk__in=visible.values("pk"))
+        .order_by("participants__id")
+        .values_list(
+            Subquery(head),
+            "participants__user_id",
+            "participants__last_read_id",
+            "participants__last_delivered_id",
+        )
     )
-    if row is None:
+    if not rows:
         raise no_such_conversation()
+    receipts = [
+        events.Receipt(user_id=user_id, last_read_id=read, last_delivered_id=delivered)
+        for _, user_id, read, delivered in rows
+        if user_id is not None
+    ]
     return events.ConnectionEstablished(
         conversation_id=id,
-        last_seq=row[0] or 0,
-        last_read_id=row[1] or 0,
+        last_seq=rows[0][0] or 0,
+        last_read_id=sum(one.last_read_id for one in receipts if one.user_id == user.pk),
+        receipts=receipts,
         typing_timeout=TYPING_TIMEOUT,
     )
 
@@ -192,25 +202,83 @@ def _scrub_log(stream: str, message_id: int) -> None:
     scrub([stream], f'"message_id":{message_id}', blank)
 
 
-def follow_up(message: Message) -> None:
-    """What a new message brings about, in its transaction: the conversation moves, and its members
-    are notified.
+class Marked(NamedTuple):
+    """The frame with the stored cursor. When it moved, everybody in the conversation gets it."""
+
+    frame: events.MessagesRead | events.MessagesDelivered
+    moved: bool
+
+
+@log.retrying
+def mark_read(*, user: Any, conversation_id: int, up_to_id: int) -> Marked:
+    """Move this user's read cursor to the newest message up to that id, and mark the notifications
+    of what was read, on every device. Staff take part from then on. Raises NotFound.
     """
-    conversation = message.conversation
-    _touch(conversation, message)
-    if message.is_from_support:
-        Participant.objects.get_or_create(
-            conversation=conversation, user=message.sender, defaults={"role": _Role.SUPPORT}
+    conversation_for(user, conversation_id)
+    up_to_id = cursors.newest_message(conversation_id, up_to_id)
+    with log.writing():
+        # The user's stream before the participant's row, as a new message takes them.
+        notifications.mark_conversation_read(
+            user_id=user.pk, conversation_id=conversation_id, up_to_message_id=up_to_id
         )
-    notifications.notify(
-        recipients(message),
-        title=f"New message from {events.name_of(message.sender)}",
-        message=f"New message in conversation: {message.text[:_PREVIEW]}...",
-        notification_type="chat_message",
-        related_object_type="conversation",
-        related_object_id=conversation.pk,
-        data={"conversation_id": conversation.pk, "message_id": message.pk},
-    )
+        moved = cursors.move(conversation_id, user.pk, read=up_to_id)
+        if not moved and cursors.stored(conversation_id, user.pk) is None:
+            if not is_support(user):
+                raise no_such_conversation()  # removed meanwhile
+            cursors.admit_support(conversation_id, user.pk)
+            moved = cursors.move(conversation_id, user.pk, read=up_to_id)
+        stored, _ = cursors.stored(conversation_id, user.pk) or (0, 0)
+        frame = events.MessagesRead(user_id=user.pk, up_to_id=stored)
+        if moved:
+            log.tell(events.stream_of(conversation_id), frame)
+    return Marked(frame, moved)
+
+
+@log.retrying
+def mark_delivered(*, user: Any, conversation_id: int, up_to_id: int) -> Marked:
+    """Move this participant's delivered cursor to the newest message up to that id. For staff who
+    take no part (yet) nothing moves, and the cursor is 0. Raises NotFound.
+    """
+    conversation_for(user, conversation_id)
+    up_to_id = cursors.newest_message(conversation_id, up_to_id)
+    with log.writing():
+        moved = cursors.move(conversation_id, user.pk, delivered=up_to_id)
+        _, stored = cursors.stored(conversation_id, user.pk) or (0, 0)
+        frame = events.MessagesDelivered(user_id=user.pk, up_to_id=stored)
+        if moved:
+            log.tell(events.stream_of(conversation_id), frame)
+    return Marked(frame, moved)
+
+
+def follow_up(message: Message) -> None:
+    """What a new message brings about, in its transaction: the conversation moves, its sender has
+    read it, and its members are notified.
+    """
+    conversation, sender_id = message.conversation, message.sender_id
+    notified, concerned = recipients(message), set()
+    if notifications.unread_of_conversation(sender_id, conversation.pk).exists():
+        concerned = {sender_id}
+    # All streams in one statement, so in one order, and ahead of the participant's row, as
+    # `mark_read` takes them.
+    with log.writing(*map(notifications.stream_of, notified | concerned)):
+        _touch(conversation, message)
+        if message.is_from_support:
+            cursors.admit_support(conversation.pk, sender_id)
+        # Who answers has read what came before. No frame says so: the message does.
+        cursors.move(conversation.pk, sender_id, read=message.pk)
+        if concerned:
+            notifications.mark_conversation_read(
+                user_id=sender_id, conversation_id=conversation.pk, up_to_message_id=message.pk
+            )
+        notifications.notify(
+            notified,
+            title=f"New message from {events.name_of(message.sender)}",
+            message=f"New message in conversation: {message.text[:_PREVIEW]}...",
+            notification_type="chat_message",
+            related_object_type="conversation",
+            related_object_id=conversation.pk,
+            data={"conversation_id": conversation.pk, "message_id": message.pk},
+        )
 
 
 def _touch(conversation: Conversation, message: Message) -> None:

@@ -5,6 +5,11 @@ from chat import api
 urlpatterns = [
     path("conversations/", api.Conversations.as_view(), name="conversations"),
     path("conversations/<str:conversation_id>/", api.Conversation.as_view(), name="conversation"),
+    path(
+        "conversations/<str:conversation_id>/read/",
+        api.ConversationRead.as_view(),
+        name="conversation-read",
+    ),
     path("conversations/<str:conversation_id>/messages/", api.Messages.as_view(), name="messages"),
     path(
         "conversations/<str:conversation_id>/messages/<int:message_id>/",

@@ -85,6 +85,11 @@ class Notification(PublishedModel):
                 condition=models.Q(status="unread"),
                 name="notification_unread",
             ),
+            models.Index(  # reading a conversation marks them
+                fields=["recipient", "related_object_id"],
+                condition=models.Q(status="unread", notification_type="chat_message"),
+                name="notification_unread_chat",
+            ),
             models.Index(  # a deleted message finds the previews of itself
                 fields=["related_object_id"],
                 condition=models.Q(notification_type="chat_message"),

@@ -16,7 +16,9 @@ from notifications.models import Notification, unread_counts
 _UNREAD, _READ = Notification.Status.UNREAD, Notification.Status.READ
 
 
-notify = Notification.objects.notify  # the same by the name that other apps call
+# The same by the names that other apps call.
+notify = Notification.objects.notify
+stream_of = events.stream_of
 
 
 def notifications_of(user: Any) -> QuerySet[Notification]:
@@ -91,6 +93,35 @@ def mark_all_read(*, user: Any, up_to_id: int | None = None) -> events.AlreadyRe
             return events.AlreadyRead(up_to_id=up_to_id, unread_count=count)
         log.append(stream, events.NotificationsRead(up_to_id=up_to_id, unread_count=count))
     return None
+
+
+def unread_of_conversation(user_id: int, conversation_id: int) -> QuerySet[Notification]:
+    """This user's unread notifications of messages there; read by an index of their own."""
+    return Notification._base_manager.filter(
+        recipient=user_id,
+        related_object_id=conversation_id,
+        notification_type="chat_message",
+        status=_UNREAD,
+    )
+
+
+def mark_conversation_read(*, user_id: int, conversation_id: int, up_to_message_id: int) -> None:
+    """Mark this user's notifications of the messages up to that id read: an event for each, which
+    is the form that every app knows. Inside the caller's `log.writing` block.
+    """
+    rows = unread_of_conversation(user_id, conversation_id).filter(
+        data__message_id__lte=up_to_message_id
+    )
+    if not rows.exists():  # most often: then nobody waits for the stream
+        return
+    stream = events.stream_of(user_id)
+    with log.writing(stream):
+        ids = list(rows.order_by("pk").values_list("pk", flat=True))
+        rows.update(status=_READ, read_at=timezone.now())
+        count = unread_counts([user_id]).get(user_id, 0) + len(ids)
+        for id in ids:
+            count -= 1
+            log.append(stream, events.NotificationRead(notification_id=id, unread_count=count))
 
 
 def redact(*, conversation_id: int, message_id: int, text: str) -> None:

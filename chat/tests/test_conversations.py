@@ -52,8 +52,20 @@ def test_an_item_says_who_takes_part_and_what_was_said_last(rest, trip):
         "last_message_at": at,
         "unread_count": 2,
         "participants": [
-            {"user_id": trip.rider.pk, "name": "Rider No1", "role": "rider"},
-            {"user_id": trip.driver.pk, "name": "Driver No2", "role": "driver"},
+            {
+                "user_id": trip.rider.pk,
+                "name": "Rider No1",
+                "role": "rider",
+                "last_read_id": 0,
+                "last_delivered_id": 0,
+            },
+            {
+                "user_id": trip.driver.pk,
+                "name": "Driver No2",
+                "role": "driver",
+                "last_read_id": last.pk,
+                "last_delivered_id": last.pk,
+            },
         ],
         "last_message": {
             "message_id": last.pk,
@@ -247,12 +259,13 @@ def test_a_rider_does_not_drive(make_user, client_of):
 
 def test_unread_are_the_others_messages_behind_the_cursor(rest, trip, make_user):
     first = say(trip, trip.driver)
-    say(trip, trip.rider)
     say(trip, trip.driver)
     gone = say(trip, trip.driver)
     services.delete_message(user=trip.driver, conversation_id=trip.pk, message_id=gone.pk)
     other = services.open_trip(rider=make_user("rider"), driver=trip.driver)
     say(other, trip.driver)
+    mine = Message(conversation=trip, sender=trip.rider, text="without a signal", seq=0)
+    Message._base_manager.bulk_create([mine])
     expected = {
         "notifications": 3,
         "messages": 2,

@@ -11,11 +11,13 @@ FRAMES = [
     (
         events.ConnectionEstablished(
             conversation_id=1, last_seq=4, last_read_id=38, typing_timeout=6,
+            receipts=[events.Receipt(user_id=2, last_read_id=38, last_delivered_id=39)],
             heartbeat_interval=25, expires_at=AT, session_id="s",
         ),
         '{"type":"connection_established","message":"Connected to chat","last_seq":4,'
         f'"heartbeat_interval":25,"expires_at":"{AT}","session_id":"s",'
-        '"conversation_id":1,"last_read_id":38,"typing_timeout":6}',
+        '"conversation_id":1,"last_read_id":38,"receipts":[{"user_id":2,"last_read_id":38,'
+        '"last_delivered_id":39}],"typing_timeout":6}',
     ),
     (
         events.ChatMessage(
@@ -52,6 +54,14 @@ FRAMES = [
         ),
         '{"type":"message_ack","client_message_id":"a1","message_id":38,"seq":5,'
         f'"created_at":"{AT}","duplicate":false}}',
+    ),
+    (
+        events.MessagesRead(user_id=2, up_to_id=38),
+        '{"type":"message_read","user_id":2,"up_to_id":38}',
+    ),
+    (
+        events.MessagesDelivered(user_id=2, up_to_id=38),
+        '{"type":"message_delivered","user_id":2,"up_to_id":38}',
     ),
     (
         events.UserTyping(user_id=2, user_name="Sobirjon Bobojonov", is_typing=True),

@@ -110,6 +110,8 @@ _SUMMARIES = {
     "MessageEdited": "A message's text was changed.",
     "EditMessage": "Changes the text of one's own message.",
     "DeleteMessage": "Takes back one's own message: its text goes, for everybody.",
+    "MarkMessagesRead": "Moves one's own read cursor; marks the notifications of what was read.",
+    "MarkMessagesDelivered": "Says what has reached this user's device.",
     "SetTyping": "The user began to type, or stopped.",
     "Pong": "The answer to a ping.",
     "TokenRefreshed": "The answer to a token_refresh.",
@@ -125,6 +127,8 @@ _REPLIES = {
     "SendMessage": ("MessageAck",),
     "EditMessage": ("MessageEdited", "AlreadyEdited"),
     "DeleteMessage": ("MessageDeleted", "AlreadyDeleted"),
+    "MarkMessagesRead": ("MessagesRead",),
+    "MarkMessagesDelivered": ("MessagesDelivered",),
 }
 
 

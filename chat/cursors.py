@@ -1,0 +1,57 @@
+"""How far each participant has read, and what has reached a device of theirs: two message ids that
+only move forward, whoever moves them at the same time. Tells nobody: `services.py` does.
+"""
+
+from typing import Any
+
+from django.db.models import Max, Q
+from django.db.models.functions import Greatest
+
+from chat.models import Message, Participant
+
+
+def newest_message(conversation_id: int, up_to_id: int) -> int:
+    """The newest message up to that id, 0 if there is none: where a cursor may stand.
+
+    All of them are committed: ids grow in the order of commits within a conversation.
+    """
+    found = Message.objects.filter(conversation=conversation_id, pk__lte=up_to_id)
+    return found.aggregate(newest=Max("pk"))["newest"] or 0
+
+
+def move(conversation_id: int, user_id: int, *, read: int = 0, delivered: int = 0) -> bool:
+    """Move a participant's cursors forward; whether one moved. What was read was delivered."""
+    delivered = max(read, delivered)
+    behind = Q(last_read_id__lt=read) | Q(last_delivered_id__lt=delivered)
+    moved = (
+        _participants(conversation_id, user_id)
+        .filter(behind)
+        .update(
+            last_read_id=Greatest("last_read_id", read),
+            last_delivered_id=Greatest("last_delivered_id", delivered),
+        )
+    )
+    return bool(moved)
+
+
+def stored(conversation_id: int, user_id: int) -> tuple[int, int] | None:
+    """(last_read_id, last_delivered_id); None for who takes no part."""
+    rows = _participants(conversation_id, user_id)
+    found: tuple[int, int] | None = rows.values_list("last_read_id", "last_delivered_id").first()
+    return found
+
+
+def admit_support(conversation_id: int, user_id: int) -> None:
+    """Staff take part from their first reply or read mark on."""
+    Participant.objects.bulk_create(
+        [
+            Participant(
+                conversation_id=conversation_id, user_id=user_id, role=Participant.Role.SUPPORT
+            )
+        ],
+        ignore_conflicts=True,  # of two at once the second finds the first one's
+    )
+
+
+def _participants(conversation_id: int, user_id: int) -> Any:
+    return Participant.objects.filter(conversation=conversation_id, user=user_id)
