@@ -174,6 +174,70 @@ def test_what_was_saved_while_the_server_was_dead_comes_exactly_once(site, brows
     expect_unread(open_admin(browser), 2)  # so the click has reached the server
 
 
+@pytest.fixture
+def split_site(transactional_db: None) -> Iterator[tuple[AdminSite, AdminSite]]:
+    """Pages on 127.0.0.1, sockets on localhost and another port: no cookie goes from one to the
+    other.
+    """
+    sockets = AdminSite()
+    pages = AdminSite(WEBSOCKET_URL=f"localhost:{sockets.port}")
+    yield pages, sockets
+    pages.discard()
+    sockets.discard()
+
+
+def test_sockets_on_another_host_are_opened_with_tickets(split_site, admin):
+    from playwright.sync_api import expect
+
+    pages, sockets = split_site
+    session = session_of(admin)
+    with chromium("The bell in a browser") as process:
+        browser = context_of(process, pages, session)
+        page = browser.new_page()
+        dialled: list[Any] = []
+        page.on("websocket", lambda socket: dialled.append(urlsplit(socket.url)))
+        page.goto("/admin/")
+        expect(page.locator("#bell")).to_have_attribute("data-state", "live")
+        page.click("#bell")
+        pages.ring(admin, "First")
+        expect(page.locator(".bell-row-title")).to_have_text(["First"])
+        sockets.kill()
+        expect(page.locator(".bell-state")).to_have_text("Reconnecting…")
+        pages.ring(admin, "Second")
+        sockets.start()
+        expect(page.locator(".bell-row-title")).to_have_text(["Second", "First"], timeout=RECONNECT)
+    assert {url.netloc for url in dialled} == {f"localhost:{sockets.port}"}
+    tickets = [parse_qs(url.query)["ticket"][0] for url in dialled]
+    assert len(set(tickets)) == len(tickets) >= 2
+
+
+def test_a_session_that_ended_gets_no_ticket_and_is_signed_out(split_site, admin):
+    from playwright.sync_api import expect
+
+    pages, sockets = split_site
+    session = session_of(admin)
+    with chromium("The bell in a browser") as process:
+        browser = context_of(process, pages, session)
+        page = browser.new_page()
+        page.goto("/admin/")
+        expect(page.locator("#bell")).to_have_attribute("data-state", "live")
+        browser.clear_cookies()
+        sockets.kill()
+        expect(page.locator("#bell")).to_have_attribute(
+            "data-state", "signed-out", timeout=RECONNECT
+        )
+
+
+def test_on_the_pages_own_host_no_ticket_is_asked_for(site, browser):
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    with page.expect_websocket() as socket:
+        page.goto("/admin/")
+    assert "ticket" not in socket.value.url
+    assert [url for url in asked if "ticket" in url] == []
+
+
 def test_a_strict_content_security_policy_refuses_nothing(site, browser, admin):
     from playwright.sync_api import expect
 
@@ -249,10 +313,12 @@ class MockedServer:
     def send(self, socket: "WebSocketRoute", kind: str, **fields: Any) -> None:
         socket.send(json.dumps({"type": kind, **fields}))
 
-    def notify(self, socket: "WebSocketRoute", seq: int, *, id: int | None = None) -> None:
+    def notify(
+        self, socket: "WebSocketRoute", seq: int, *, id: int | None = None, title: str = ""
+    ) -> None:
         body = {
             "id": id or seq,
-            "title": f"Number {id or seq}",
+            "title": title or f"Number {id or seq}",
             "message": "",
             "notification_type": "general",
             "related_object_type": "",
@@ -345,6 +411,32 @@ def test_a_jump_in_seq_is_filled_and_what_comes_twice_falls(browser):
     server.was_told({"type": "resume", "last_seq": 1})
     page.click("#bell")
     expect(page.locator(".bell-row-title")).to_have_text(["Number 3", "Number 2", "Number 1"])
+
+
+def test_an_edit_changes_the_row_and_rings_no_second_time(browser):
+    from playwright.sync_api import expect
+
+    sockets = []
+    page = browser.new_page()
+    page.clock.install()
+    server = MockedServer(page, lambda server, socket: sockets.append(socket))
+    page.goto("/admin/")
+    page.click("#bell")
+    server.was_asked(0)
+    server.notify(sockets[0], 1)
+    server.notify(sockets[0], 2)
+    expect(page.locator(".bell-row-title")).to_have_text(["Number 2", "Number 1"])
+    page.clock.run_for(2_000)
+    expect(page.get_by_role("status")).to_have_text("2 new notifications")
+    page.locator("#bell").evaluate("bell => bell.classList.remove('bell-rings')")
+
+    server.notify(sockets[0], 3, id=2, title="Number 2, edited")
+    server.notify(sockets[0], 4, id=1, title="Number 1, edited")
+    rows = page.locator(".bell-row-title")
+    expect(rows).to_have_text(["Number 2, edited", "Number 1, edited"])
+    page.clock.run_for(2_000)
+    expect(page.get_by_role("status")).to_have_text("2 new notifications")
+    assert "bell-rings" not in (page.locator("#bell").get_attribute("class") or "")
 
 
 def test_what_cannot_be_resumed_is_loaded_again(browser):

@@ -143,6 +143,53 @@ test("a session that is refused is over", async () => {
   assert.deepEqual([heard.socket.state, heard.problem.code, dialled.length], ["signed-out", "closed", 1]);
 });
 
+test("a url that is a function is asked before every connection, behind all else", async () => {
+  const asked = [];
+  const heard = client({
+    reload: () => asked.push("reload") && 5,
+    token: () => asked.push("token") && "t",
+    url: async () => asked.push("url") && `https://example.com/ws/chat/1/?ticket=${asked.length}`,
+  });
+  const first = await next();
+  assert.deepEqual([first.url, first.protocols], ["wss://example.com/ws/chat/1/?ticket=3&last_seq=5", ["jwt", "t"]]);
+  first.welcomes(5);
+  first.ends(1006);
+  assert.equal((await next(500)).url, "wss://example.com/ws/chat/1/?ticket=5&last_seq=5");
+  assert.deepEqual(asked, ["reload", "token", "url", "token", "url"]);
+  assert.equal(heard.socket.state, "connecting");
+});
+
+test("a ticket that came too late is replaced once; a second refusal is the login's", async () => {
+  let tickets = 0;
+  const heard = client({ url: () => `${URL}?ticket=${++tickets}` });
+  (await next()).ends(4401);
+  const second = await next();
+  second.welcomes();
+  second.ends(4401);
+  (await next(20_000)).ends(4401);
+  await pass(60_000);
+  assert.deepEqual([tickets, heard.socket.state], [3, "signed-out"]);
+});
+
+test("a url that cannot be had now is asked for again, SignedOut ends it", async () => {
+  const answers = [() => Promise.reject(new Error("network")), () => "no url", () => Promise.reject(new SignedOut())];
+  const heard = client({ url: () => answers.shift()() });
+  await pass(0);
+  assert.equal(heard.socket.state, "waiting");
+  await pass(2_000);
+  assert.deepEqual([heard.socket.state, dialled.length], ["signed-out", 0]);
+});
+
+test("closed while its url is on its way, nothing is dialled", async () => {
+  let give;
+  const heard = client({ url: () => new Promise((resolve) => (give = resolve)) });
+  await pass(0);
+  heard.socket.close();
+  give(URL);
+  await pass(60_000);
+  assert.deepEqual([heard.socket.state, dialled.length], ["stopped", 0]);
+});
+
 test("a token that cannot be had now is asked for again, one that is none ends it", async () => {
   const answers = [() => Promise.reject(new Error("network")), () => "t", () => Promise.reject(new SignedOut())];
   const heard = client({ token: () => answers.shift()() });

@@ -444,6 +444,19 @@ function socketUrl(configured) {
   return `${protocol}//${websocketHost}/ws/notifications/`;
 }
 
+/**
+ * The same with a ticket for one connection: another host gets no cookie of this one. Throws SignedOut.
+ * @param {string} url @param {string} ticketUrl @param {string} csrfToken @returns {Promise<string>}
+ */
+async function withTicket(url, ticketUrl, csrfToken) {
+  const headers = { "X-CSRFToken": csrfToken };
+  const response = await fetch(ticketUrl, { method: "POST", headers, signal: AbortSignal.timeout(ANSWER_MS) });
+  if (response.status === 401 || response.status === 403) throw new SignedOut();
+  if (!response.ok) throw new Error(`${ticketUrl} answered ${response.status}`);
+  const { ticket } = await response.json();
+  return `${url}?${new URLSearchParams({ ticket })}`;
+}
+
 /** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer */
 function startBell(button, panel, announcer) {
   const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount } = button.dataset;
@@ -530,7 +543,9 @@ function startBell(button, panel, announcer) {
 
   view.listen({ onRead, onReadAll, onEarlier, onToggle });
   view.showCount(inbox.unreadCount);
-  const url = socketUrl(websocketUrl);
+  const address = socketUrl(websocketUrl);
+  const { ticketUrl = "", csrfToken = "" } = button.dataset;
+  const url = new URL(address).host === location.host ? address : () => withTicket(address, ticketUrl, csrfToken);
   const socket = connect({ url, reload, onFrame, onState: (state) => view.showState(state) });
 }
 

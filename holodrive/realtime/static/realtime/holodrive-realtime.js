@@ -9,12 +9,15 @@
  * @typedef {{type: "message_ack", client_message_id: string, message_id: number, seq: number, created_at: string,
  *   duplicate: boolean}} Ack
  * @typedef {{message: string, client_message_id: string}} Unacknowledged
+ * @typedef {string | URL} Address
  * @typedef {"connecting" | "live" | "waiting" | "signed-out" | "stopped"} State
  */
 
 /**
  * @typedef {object} Options
- * @property {string | URL} url of the socket, absolute or relative to the page
+ * @property {Address | (() => Address | Promise<Address>)} url of the socket, absolute or relative to the page. A
+ *   function is asked before every connection, last of all, so that a one-time ticket in it is fresh; after 4401 once
+ *   more. May throw SignedOut; whatever else it throws is tried again. It must settle, as `token` must.
  * @property {(stale?: string) => string | Promise<string>} [token] asked before every connection, never twice at a
  *   time; without it the session cookie counts. `stale` is a token that the server no longer takes, or soon will not:
  *   give another. May throw SignedOut; whatever else it throws is tried again. It must settle: its time is its own.
@@ -80,7 +83,7 @@ export function connect(options) {
 /** What `connect` returns. */
 export class RealtimeSocket {
   #options;
-  #url;
+  /** @type {URL | null} */ #url = null;
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {State} */ #state = "connecting";
   /** The last logged frame that was handed on; null while `reload` or the first frame has to say. */
@@ -94,6 +97,7 @@ export class RealtimeSocket {
   /** @type {number | null} */ #restartDelayMs = null;
   /** @type {string | undefined} */ #token;
   /** @type {string | undefined} */ #staleToken;
+  #wasRefused = false;
   /** @type {Promise<string> | null} */ #askedToken = null;
   /** @type {Frame | null} */ #lastError = null;
   /** @type {Error | undefined} */ #problem;
@@ -106,8 +110,7 @@ export class RealtimeSocket {
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
-    this.#url = new URL(options.url, globalThis.location?.href);
-    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    if (typeof options.url !== "function") this.#url = socketUrl(options.url);
     this.#lastSeq = options.lastSeq ?? null;
   }
 
@@ -198,6 +201,7 @@ export class RealtimeSocket {
   async #prepare() {
     if (this.#lastSeq === null && this.#options.reload) this.#lastSeq = await this.#options.reload();
     if (this.#options.token) this.#token = await this.#askToken(this.#staleToken);
+    if (typeof this.#options.url === "function") this.#url = socketUrl(await this.#options.url());
   }
 
   /** Refresh tokens rotate: two questions at a time would be two logins' worth, and end the login. @param {string} [stale] */
@@ -215,7 +219,7 @@ export class RealtimeSocket {
   }
 
   #open() {
-    const url = new URL(this.#url);
+    const url = new URL(/** @type {URL} */ (this.#url));
     if (this.#lastSeq !== null) url.searchParams.set("last_seq", String(this.#lastSeq));
     let socket;
     try {
@@ -259,6 +263,7 @@ export class RealtimeSocket {
     this.#liveSince = performance.now();
     this.#lastSeq ??= frame.last_seq;
     this.#staleToken = undefined;
+    this.#wasRefused = false;
     if (frame.heartbeat_interval > 0) this.#heartbeatMs = frame.heartbeat_interval * 1000;
     this.#setState("live");
     this.#sendFirst();
@@ -340,9 +345,10 @@ export class RealtimeSocket {
     else this.#retry(code);
   }
 
-  /** Once for a new token; if that is refused as well, it is the login that is over. */
+  /** Once for a new token or ticket; if that is refused as well, it is the login that is over. */
   #mayAskAgain() {
-    const isFirst = this.#token !== undefined && this.#staleToken === undefined;
+    const isFirst = !this.#wasRefused && (this.#token !== undefined || typeof this.#options.url === "function");
+    this.#wasRefused = true;
     this.#staleToken = this.#token;
     return isFirst;
   }
@@ -456,6 +462,13 @@ class Outgoing {
   rejectAll(problem) {
     for (const letter of this.#letters.splice(0)) letter.reject(problem);
   }
+}
+
+/** @param {Address} address */
+function socketUrl(address) {
+  const url = new URL(address, globalThis.location?.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url;
 }
 
 /** @param {Frame} frame @param {Letter} letter */
