@@ -8,7 +8,7 @@ import pytest_asyncio
 from django.contrib.auth import get_user_model
 
 from testing.client import RemoteSocket, Socket, access_token
-from testing.server import ServerProcess
+from testing.server import NO_CONNECT_LIMITS, ServerProcess
 from testing.services import Valkey
 
 
@@ -24,6 +24,15 @@ def django_db_keepdb() -> bool:
 def shared_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
     with django_db_blocker.unblock():
         process = ServerProcess()
+    yield process
+    process.discard()
+
+
+@pytest.fixture(scope="session")
+def unlimited_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
+    """`manage.py serve` with NO_CONNECT_LIMITS."""
+    with django_db_blocker.unblock():
+        process = ServerProcess(**NO_CONNECT_LIMITS)
     yield process
     process.discard()
 

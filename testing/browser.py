@@ -4,16 +4,15 @@ While Playwright runs its loop in a thread, Django refuses the ORM there: what a
 database it makes before, or has another process do (`Site.shell`).
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from django.conf import settings
 from django.test import Client
 
+from testing.parts import missing
 from testing.server import ServerProcess
 
 if TYPE_CHECKING:
@@ -42,14 +41,6 @@ class Site(ServerProcess):
     @property
     def url(self) -> str:
         return f"http://{self.address}"
-
-
-def missing(what: str, part: str) -> NoReturn:
-    """Under CI=true a failure: a test that did not run must not look like one that passed."""
-    reason = f"{what} was not tested: no {part}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @contextmanager

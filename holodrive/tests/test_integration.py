@@ -5,7 +5,6 @@ started under them.
 
 import asyncio
 import json
-import os
 import queue
 import re
 import subprocess
@@ -28,6 +27,7 @@ from holodrive.realtime.tokens import ObtainSerializer
 from testing.client import PATIENCE, RemoteSocket, access_token
 from testing.foreign import missing_for_node
 from testing.foreign_project import ForeignProject, ForeignServer, snippets
+from testing.parts import missing
 from testing.server import ServerProcess
 from testing.services import ROOT, Valkey
 
@@ -509,11 +509,8 @@ def follow(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Callable[[ServerProcess, Any, int], Guide]]:
     """Starts that page's client as this user in this conversation."""
-    if request.param == "react-native" and (missing := missing_for_node()):
-        reason = f"the React Native client: no {', '.join(missing)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    if request.param == "react-native" and (lacking := missing_for_node()):
+        missing("The React Native client", *lacking)
     clients: list[Guide] = []
 
     def start(server: ServerProcess, user: Any, conversation: int) -> Guide:

@@ -3,7 +3,6 @@ every form of a URL, every way to be refused, one conversation, and no token in 
 """
 
 import json
-import os
 import time
 import uuid
 from base64 import urlsafe_b64encode
@@ -25,34 +24,24 @@ from holodrive.realtime.tokens import ObtainSerializer
 from notifications.models import Notification
 from testing.client import PATIENCE, access_token
 from testing.foreign import Foreign, Node, NodeSocket, PythonSocket, RefusedError, missing_for_node
-from testing.server import ServerProcess
-
-# One address connects here more often than any client may.
-_NO_LIMITS = {"REALTIME_FAILED_CONNECTS_PER_ADDRESS": "0", "REALTIME_CONNECTS_PER_USER": "0"}
+from testing.parts import missing
+from testing.server import NO_CONNECT_LIMITS, ServerProcess
 
 both_clients = pytest.mark.parametrize("client", ["websockets", "ws"])
 
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
-    missing = missing_for_node()
-    if missing:
-        reason = f"the Node client: no {', '.join(missing)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    if lacking := missing_for_node():
+        missing("The Node client", *lacking)
     process = Node()
     yield process
     process.stop()
 
 
-@pytest.fixture(scope="module")
-def shared_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
-    """In place of the suite's: without limits on connecting."""
-    with django_db_blocker.unblock():
-        process = ServerProcess(**_NO_LIMITS)
-    yield process
-    process.discard()
+@pytest.fixture
+def server(unlimited_server: ServerProcess, transactional_db: None) -> ServerProcess:
+    return unlimited_server
 
 
 OpenWith = Callable[..., Foreign]
@@ -660,7 +649,7 @@ def test_no_token_is_in_any_line_of_the_log(
     rider: Any,
     chat: int,
 ) -> None:
-    server = start_server(kind, **_NO_LIMITS)
+    server = start_server(kind, **NO_CONNECT_LIMITS)
     forms = FORMS | {
         name: Form(name, {}, [])
         for name in ("/ws/nothing/{token}", "//ws/chat/{chat}/{token}", "/ws/chat/{token}/")

@@ -3,7 +3,6 @@ a URL, refusals, and one conversation over a reconnect.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,32 +13,22 @@ from holodrive.realtime.tests.test_clients import FORMS, NOTIFICATIONS, bearer, 
 from notifications.models import Notification
 from testing.client import access_token
 from testing.java import Java, JavaSocket, missing_for_java
+from testing.parts import missing
 from testing.server import ServerProcess
-
-# One address connects here more often than any client may.
-_NO_LIMITS = {"REALTIME_FAILED_CONNECTS_PER_ADDRESS": "0", "REALTIME_CONNECTS_PER_USER": "0"}
 
 
 @pytest.fixture(scope="module")
 def java() -> Iterator[Java]:
-    missing = missing_for_java()
-    if missing:
-        reason = f"the Java client: no {', '.join(missing)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    if lacking := missing_for_java():
+        missing("The Java client", *lacking)
     process = Java()
     yield process
     process.stop()
 
 
-@pytest.fixture(scope="module")
-def shared_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
-    """In place of the suite's: without limits on connecting."""
-    with django_db_blocker.unblock():
-        process = ServerProcess(**_NO_LIMITS)
-    yield process
-    process.discard()
+@pytest.fixture
+def server(unlimited_server: ServerProcess, transactional_db: None) -> ServerProcess:
+    return unlimited_server
 
 
 OpenJava = Callable[..., JavaSocket]

@@ -11,9 +11,11 @@ import pytest
 from django.contrib.staticfiles import finders
 
 from holodrive.realtime.tests.test_clients import FORMS, NOTIFICATIONS
-from testing.browser import RECONNECT, Site, chromium, context_of, missing, session_of
+from testing.browser import RECONNECT, Site, chromium, context_of, session_of
 from testing.client import access_token
 from testing.foreign import missing_for_node
+from testing.parts import missing
+from testing.server import NO_CONNECT_LIMITS
 from testing.services import ROOT
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def node() -> Callable[..., "subprocess.CompletedProcess[str]"]:
         if subprocess.run(install, cwd=NODE, capture_output=True, timeout=120).returncode:
             lacking = ["typescript (npm ci in testing/node)"]
     if lacking:
-        missing("The JavaScript client in Node", ", ".join(lacking))
+        missing("The JavaScript client in Node", *lacking)
 
     def run(*command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=60)
@@ -62,8 +64,7 @@ def test_its_rules_hold(node):
 @pytest.fixture(scope="module")
 def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
     with django_db_blocker.unblock():
-        # One address connects here more often than any client may.
-        server = Site(REALTIME_FAILED_CONNECTS_PER_ADDRESS="0", REALTIME_CONNECTS_PER_USER="0")
+        server = Site(**NO_CONNECT_LIMITS)
     yield server
     server.discard()
 
