@@ -14,7 +14,9 @@ _MASK = b"\x00\x00\x00\x00"  # a mask there must be; this one changes nothing
 
 
 class RawSocket:
-    """Connected and upgraded; nothing of what the server sends is read unless asked for."""
+    """Connected and upgraded; nothing of what the server sends is read unless asked for. A small
+    `receive_buffer` (bytes) leaves more of it to the server.
+    """
 
     def __init__(
         self, server: ServerProcess, path: str, token: str, receive_buffer: int = 0
@@ -38,6 +40,26 @@ class RawSocket:
         while not head.endswith(b"\r\n\r\n"):
             head += self.socket.recv(1)
         assert head.startswith(b"HTTP/1.1 101"), head
+
+    def read(self) -> str | int:
+        """The text of the next frame, or the code of a close."""
+        while True:
+            first, size = self._exactly(2)
+            if size > 125:
+                size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
+            body = self._exactly(size)
+            if first == 0x81:
+                return body.decode()
+            if first == 0x88:
+                return int.from_bytes(body[:2], "big")
+
+    def _exactly(self, size: int) -> bytes:
+        got = b""
+        while len(got) < size:
+            part = self.socket.recv(size - len(got))
+            assert part, "the connection was cut"
+            got += part
+        return got
 
     def send(self, text: str) -> None:
         self.socket.sendall(frame(text))

@@ -1,6 +1,9 @@
 """Outboxes and shared frames."""
 
 import asyncio
+import inspect
+from functools import partial
+from unittest.mock import MagicMock
 
 import pytest
 from twisted.internet import abstract, tcp
@@ -127,6 +130,115 @@ async def test_a_slow_reader_on_asgi_is_bounded_too(sent):
     assert box.closed == 4408
     assert box.waiting() <= 1000
     await box.stop()
+
+
+async def test_a_reader_that_takes_nothing_is_too_slow_for_a_resume(send, sent, monkeypatch):
+    monkeypatch.setattr("holodrive.realtime.outbox._STALLED_SECONDS", 0.01)
+    writer = Writer()
+    writer.drained = asyncio.Event().wait
+    box = DirectOutbox(send, 1000, writer)
+    assert not await box.ready()
+    await box._closing
+    assert sent[0]["code"] == 4408
+
+
+async def test_many_frames_wait_for_the_queue_to_empty():
+    gate = asyncio.Event()
+
+    async def send(message):
+        await gate.wait()
+
+    box = QueuedOutbox(send, 0)
+    assert await box.ready()
+    box.send(SharedFrame("x" * 70_000))
+    ready = asyncio.ensure_future(box.ready())
+    await asyncio.sleep(0)
+    assert not ready.done()
+    gate.set()
+    async with asyncio.timeout(PATIENCE):
+        assert await ready
+
+
+async def test_a_gate_is_closed_while_twisted_has_much_to_write():
+    """Twisted's own transport closes and opens it."""
+    transport = abstract.FileDescriptor(reactor=MagicMock())
+    transport.connected = 1
+    gate = server.Gate()
+    transport.registerProducer(gate, True)
+    transport.write(b"x" * 65_536)
+    await gate.passed()
+    transport.write(b"x")
+    passed = asyncio.ensure_future(gate.passed())
+    await asyncio.sleep(0)
+    assert not passed.done()
+    transport.writeSomeData = len
+    transport.doWrite()
+    async with asyncio.timeout(PATIENCE):
+        await passed
+    transport.write(b"x" * 70_000)
+    passed = asyncio.ensure_future(gate.passed())
+    transport.connectionLost(None)
+    async with asyncio.timeout(PATIENCE):
+        await passed
+
+
+async def test_plain_daphne_is_recognised_by_what_it_gives_as_send():
+    """Else nothing would bound what its clients do not read."""
+    from daphne.server import Server
+    from daphne.ws_protocol import WebSocketProtocol
+
+    protocol = WebSocketProtocol()
+    protocol.transport = MagicMock()
+    daphne = Server(None, endpoints=["unused"])
+    assert isinstance(outbox({}, partial(daphne.handle_reply, protocol), 0), DirectOutbox)
+    source = inspect.getsource(Server.create_application)
+    assert "send=partial(self.handle_reply, protocol)" in source
+
+
+@pytest.fixture
+def inbox():
+    protocol = server.Protocol()
+    protocol.client_addr = None
+    protocol.application_queue = asyncio.Queue()
+    protocol.transport = MagicMock()
+    return protocol
+
+
+@pytest.mark.parametrize(("frames", "size"), [(64, 1), (16, 65_536)])
+async def test_reading_pauses_while_a_long_inbox_is_worked_off(inbox, frames, size):
+    for _ in range(frames - 1):
+        inbox.onMessage(b"x" * size, isBinary=False)
+    inbox.transport.pauseProducing.assert_not_called()
+    for _ in range(2):  # those of the same chunk still come
+        inbox.onMessage(b"x" * size, isBinary=False)
+    inbox.transport.pauseProducing.assert_called_once()
+    for _ in range(frames):
+        await inbox.receive()
+    inbox.transport.resumeProducing.assert_not_called()
+    await inbox.receive()
+    inbox.transport.resumeProducing.assert_called_once()
+
+
+async def test_a_full_inbox_gives_the_other_sockets_their_turn(inbox):
+    for _ in range(1000):
+        inbox.onMessage(b"x", isBinary=False)
+    others = asyncio.ensure_future(asyncio.sleep(0))
+    for _ in range(100):
+        await inbox.receive()
+    assert others.done()
+
+
+def test_autobahn_still_takes_any_code_and_a_reason_in_a_close_frame(inbox):
+    frames = []
+    inbox.state = inbox.STATE_OPEN
+    inbox.closeHandshakeTimeout = 0
+    inbox.sendFrame = lambda opcode, payload: frames.append((opcode, payload))
+    inbox.handle_reply({"type": "websocket.close", "code": 1012, "reason": "ў" * 100})
+    inbox.handle_reply({"type": "websocket.close", "code": 4404})  # it is closing already
+    [(opcode, payload)] = frames
+    assert (opcode, payload[:2]) == (8, (1012).to_bytes(2, "big"))
+    assert len(payload) <= 125
+    assert payload[2:].decode() == "ў" * 61
 
 
 def test_twisted_still_has_the_names_that_are_written_past():

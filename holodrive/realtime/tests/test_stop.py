@@ -190,6 +190,18 @@ def test_a_request_that_runs_is_answered(start_server, make_user, opened):
     assert process.wait(IN_TIME) == 0
 
 
+def test_uvicorn_closes_with_1012_and_cleans_up(start_server, dial, make_user, opened):
+    server = start_server("uvicorn", UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN="2")
+    bells = [dial(server, "/ws/notifications/", make_user()) for _ in range(3)]
+    opened(RawSocket, server, "/ws/notifications/", access_token(make_user()))
+    process = stopping(server)
+    for bell in bells:
+        frames, close = frames_until_close(bell.connection)
+        assert (frames, close.code) == ([], 1012)
+    assert process.wait(2 + PATIENCE) in (0, -signal.SIGTERM)  # uvicorn raises it once more
+    assert server.log().count("code=1012") == 4
+
+
 def test_the_reason_fits_into_a_close_frame():
     for code in CloseCode:
         assert 0 < len(code.reason.encode()) <= 123
