@@ -84,21 +84,34 @@ def test_closes_and_delays_are_spread_over_the_window():
     assert drain.delays(0, 10.0) == []
 
 
-def test_a_command_that_runs_is_finished_and_acked_before_the_close(start_server, dial, trip):
+def test_what_was_sent_before_is_stored_and_acked_before_the_close(start_server, dial, trip):
     server = start_server(**SLOW)  # every query takes 50 ms
     rider = dial(server, f"/ws/chat/{trip.pk}/", trip.rider)
-    for number in range(5):
-        rider.send(
-            {"type": "chat_message", "message": f"m{number}", "client_message_id": f"c{number}"}
-        )
-    wait_until(lambda: Message.objects.count() >= 1)
+    sent = [f"c{number}" for number in range(5)]
+    for each in sent:
+        rider.send({"type": "chat_message", "message": "Hi", "client_message_id": each})
+    wait_until(lambda: Message.objects.exists())
     process = stopping(server)
     frames, close = frames_until_close(rider.connection)
     assert close.code == 1012
+    assert process.wait(IN_TIME + 10) == 0
     acked = [frame["client_message_id"] for frame in frames if frame["type"] == "message_ack"]
     stored = list(Message.objects.order_by("pk").values_list("client_message_id", flat=True))
-    assert acked == stored
-    assert process.wait(drain.GRACE_SECONDS + 10) == 0
+    assert acked == stored == sent
+
+
+def test_commands_that_do_not_end_in_time_are_cut_off_with_1012_as_well(start_server, dial, trip):
+    server = start_server(REALTIME_DRAIN_SECONDS="0", REALTIME_FRAMES_PER_SECOND="0", **SLOW)
+    rider = dial(server, f"/ws/chat/{trip.pk}/", trip.rider)
+    for _ in range(200):
+        rider.send({"type": "chat_message", "message": "Hi"})
+    rider.frame("message_ack")
+    process = stopping(server)
+    _, close = frames_until_close(rider.connection)
+    assert (close.code, close.reason) == (1012, "restart")
+    assert process.wait(IN_TIME) == 0
+    assert 0 < Message.objects.count() < 200
+    assert server.log().count("socket ended") == 1
 
 
 def test_who_resumes_at_the_next_server_has_each_event_once(start_server, dial, trip):
