@@ -2,12 +2,13 @@
 # make test   the whole suite, on SQLite and on PostgreSQL
 # make check  style, types, layers, migrations, documents
 # make docs   docs/ as a site in site/; a warning or a broken link fails it
+# make soak   the promises, each proved by numbers; minutes
 # make bench  server CPU per delivery, beside the Channels tutorial
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check docs bench format
+.PHONY: run test check docs soak bench format
 
 run: .venv/runtime .env
 	@$(BIN)/python manage.py migrate -v 0
@@ -34,6 +35,9 @@ docs: .venv/development
 format: .venv/development
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: .venv/development
+	@$(BIN)/python -W ignore -m testing.soak
 
 bench: .venv/development
 	@$(BIN)/python -m benchmarks

@@ -18,6 +18,8 @@ ONCE = (
     "holodrive/asyncapi",
     "holodrive/tests",
     "benchmarks",
+    "testing/soak/tests/test_soak.py",
+    "testing/sabotage",
 )
 
 

@@ -146,7 +146,8 @@ def program(name: str) -> str:
     return found
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """Start a Valkey and a database, and say so in the environment; both end with this process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a terminated run cleans up as well
     valkey = Valkey()
     atexit.register(valkey.kill)
@@ -179,4 +180,4 @@ def _prepare() -> None:
 
 
 if "pytest" in sys.modules:
-    _prepare()
+    prepare()

@@ -33,6 +33,7 @@ BAD_FRAMES = {
         '{"type": "chat_message", "x": ' + "[" * 5000 + "]" * 5000 + "}",
         "invalid_json",
     ),
+    "NaN": ('{"type": "ping", "x": NaN}', "invalid_json"),
     "1,000,000 bytes": (
         json.dumps({"type": "chat_message", "message": "x" * 1_000_000}),
         "too_large",

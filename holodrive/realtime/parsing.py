@@ -8,7 +8,7 @@ from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
-from holodrive.realtime.wire import InvalidMessage, TooLarge
+from holodrive.realtime.wire import InvalidMessage, TooLarge, no_constant
 
 
 class JsonParser(JSONParser):
@@ -31,7 +31,8 @@ class JsonParser(JSONParser):
 
 def _diagnose(raw: bytes) -> Exception:
     try:
-        json.loads(raw.decode())  # accepts the lone surrogates that msgspec calls "truncated"
+        # Accepts the lone surrogates that msgspec calls "truncated".
+        json.loads(raw.decode(), parse_constant=no_constant)
     except (ValueError, RecursionError):
         return ParseError("The body is not JSON.")
     return InvalidMessage("The body holds a text that is not Unicode.")

@@ -293,7 +293,8 @@ class CommandReader:
         second time.
         """
         try:
-            content = json.loads(text)  # accepts the lone surrogates that msgspec calls "truncated"
+            # Accepts the lone surrogates that msgspec calls "truncated".
+            content = json.loads(text, parse_constant=no_constant)
         except RecursionError:
             return InvalidJson("The frame is nested too deeply.")
         except ValueError:
@@ -307,6 +308,11 @@ class CommandReader:
         if isinstance(problem, msgspec.ValidationError):
             return InvalidMessage(str(problem), ref=ref)
         return InvalidMessage("The frame holds a text that is not Unicode.", ref=ref)
+
+
+def no_constant(name: str) -> Any:
+    """Python's json reads NaN and Infinity, which are not JSON."""
+    raise ValueError(name)
 
 
 def _union(commands: tuple[type[Command], ...]) -> Any:

@@ -102,6 +102,7 @@ def test_a_session_without_a_csrf_token_is_forbidden(user):
         ("", (400, "invalid_message")),
         ("\ufeff{}", (400, "invalid_json")),
         ("[" * 100_00 + "]" * 100_00, (400, "invalid_json")),
+        ('{"platform": NaN}', (400, "invalid_json")),
         ("[]", (400, "invalid_message")),
         ("1", (400, "invalid_message")),
         ("null", (400, "invalid_message")),
