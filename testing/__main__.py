@@ -6,6 +6,8 @@ Under CI=true a part that is missing is an error.
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 
 from testing.services import program
 
@@ -23,6 +25,33 @@ ONCE = (
 )
 
 
+class _Run:
+    """The suite on one database, in a process of its own; what it prints is kept until asked for."""
+
+    def __init__(self, stack: ExitStack, database: str, *, whole: bool) -> None:
+        self.database = database
+        self._output = stack.enter_context(tempfile.TemporaryFile())
+        ignored = [] if whole else [f"--ignore={path}" for path in ONCE]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-q", "-rs", *ignored, *sys.argv[1:]],
+            env=os.environ | {"TEST_DATABASE": database},
+            stdout=None if whole else self._output,
+            stderr=None if whole else subprocess.STDOUT,
+        )
+        stack.callback(self._process.wait)
+        stack.callback(self._process.terminate)
+
+    def report(self) -> int:
+        """Wait for the end, print what was kept; the exit code."""
+        code = self._process.wait()
+        self._output.seek(0)
+        print(f"\n== The suite on {self.database}: what it printed is", end=" ", flush=True)
+        print(
+            "above" if not (kept := self._output.read().decode()) else f"this\n{kept}", flush=True
+        )
+        return code
+
+
 def main() -> int:
     missing: list[str] = []
     databases = ["sqlite"]
@@ -32,14 +61,12 @@ def main() -> int:
     except FileNotFoundError as problem:
         missing.append(f"the suite on PostgreSQL: no {problem}")
     failed = []
-    for database in databases:
-        print(f"\n== The suite on {database}", flush=True)
-        environment = os.environ | {"TEST_DATABASE": database}
-        ignored = [f"--ignore={path}" for path in ONCE] if database != databases[0] else []
-        command = [sys.executable, "-m", "pytest", "-q", "-rs", *ignored, *sys.argv[1:]]
-        run = subprocess.run(command, env=environment)
-        if run.returncode:
-            failed.append(database)
+    # Side by side: the tests wait for processes more than they compute.
+    with ExitStack() as stack:
+        runs = [_Run(stack, database, whole=database == databases[0]) for database in databases]
+        for run in runs:
+            if run.report():
+                failed.append(run.database)
     for part in missing:
         print(f"did not run: {part}")
     if failed:
