@@ -129,6 +129,13 @@ def frames() -> dict[str, list[type[msgspec.Struct]]]:
     return found
 
 
+@pytest.mark.parametrize("kind", [*frames(), *(str(int(code)) for code in wire.CloseCode)])
+def test_the_protocol_in_one_table_has_every_frame_and_close(kind: str) -> None:
+    section = (ROOT / "README.md").read_text().split("## The protocol in one table")[1]
+    rows = [row for row in section.split("\n## ")[0].splitlines() if row.startswith("|")]
+    assert any(re.search(rf"\b{kind}\b", row) for row in rows)
+
+
 def examples(text: str) -> Iterator[Any]:
     for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield json.loads(block)

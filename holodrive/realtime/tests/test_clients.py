@@ -403,7 +403,8 @@ def test_a_client_on_a_slow_line_has_time_to_answer_the_close(server: ServerProc
     with create_connection(("127.0.0.1", server.port), PATIENCE) as line:
         line.sendall("\r\n".join((*handshake, "", "")).encode())
         said = b""
-        while not said.endswith(b"\x88\x02" + (4401).to_bytes(2)):
+        close = (4401).to_bytes(2) + b"unauthenticated"
+        while not said.endswith(bytes((0x88, len(close))) + close):
             said += (part := line.recv(4096))
             assert part, said
         line.settimeout(1.5)
