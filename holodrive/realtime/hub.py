@@ -480,3 +480,9 @@ def here() -> Hub:
     if hub is None:
         hub = _hubs[loop] = Hub()
     return hub
+
+
+async def leave() -> None:
+    """Close the running event loop's hub, if it has one."""
+    if (hub := _hubs.get(asyncio.get_running_loop())) is not None:
+        await hub.close()

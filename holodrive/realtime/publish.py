@@ -244,8 +244,10 @@ class LoopWaker:
             await pipeline.execute()
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """What waits still leaves, unless Redis takes too long."""
+        if (task := self._task) is not None:
+            await asyncio.wait([task], timeout=4 * TIMEOUT)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         for shard in self._shards:
             await shard.aclose()

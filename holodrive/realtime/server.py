@@ -4,6 +4,7 @@ back-pressure both ways, clean closes with a reason, an orderly stop, and logs w
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 from autobahn.util import encode_truncate
@@ -13,6 +14,7 @@ from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 from twisted.internet import defer, main, tcp
 
+from holodrive.realtime import hub
 from holodrive.realtime.drain import Drain
 from holodrive.realtime.operations import Operations
 from holodrive.realtime.outbox import ANNOUNCE_RESTART, EXTENSION, RESTART
@@ -20,6 +22,7 @@ from holodrive.realtime.redaction import redact
 from holodrive.realtime.wire import CloseCode
 
 _CLOSE_SECONDS = 10  # for a client to answer a close
+_LEAVE_SECONDS = 2  # for Redis to take the last wake-ups
 _REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
 
 # What one socket may have waiting for its consumer; above it, reading pauses and TCP pushes back.
@@ -240,10 +243,8 @@ class RealtimeServer(Server):
 
     def kill_all_applications(self) -> Any:
         """Daphne's shutdown step: the shutdown goes on when the Deferred fires."""
-        # Twisted runs this outside of any coroutine, on the loop that it drives.
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain())).addBoth(
-            self._kill_the_rest
-        )
+        drained = defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+        return drained.addBoth(self._kill_the_rest).addBoth(_leave_hub)
 
     async def _drain(self) -> None:
         drain = Drain(self, settings.REALTIME_DRAIN_SECONDS)
@@ -257,6 +258,19 @@ class RealtimeServer(Server):
             if "application_instance" not in details:
                 del self.connections[protocol]
         return super().kill_all_applications()
+
+
+def _leave_hub(_: object) -> Any:
+    """What the ends of the sockets have told other processes (nobody types here any more) leaves
+    first.
+    """
+
+    async def leave() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await hub.leave()
+
+    return defer.Deferred.fromFuture(asyncio.ensure_future(leave()))
 
 
 def _reactor() -> Any:

@@ -142,6 +142,20 @@ def test_who_resumes_at_the_next_server_has_each_event_once(start_server, dial, 
     assert process.wait(IN_TIME + 10) == 0
 
 
+def test_what_the_end_of_a_socket_tells_others_still_leaves(start_server, dial, trip):
+    first, second = start_server(), start_server()
+    rider = dial(first, f"/ws/chat/{trip.pk}/", trip.rider)
+    driver = dial(second, f"/ws/chat/{trip.pk}/", trip.driver)
+    rider.send({"type": "typing", "is_typing": True})
+    assert driver.frame("typing")["is_typing"]
+    process = stopping(first)
+    assert not driver.frame("typing")["is_typing"]
+    assert frames_until_close(rider.connection)[1].code == 1012
+    assert process.wait(IN_TIME + 10) == 0
+    assert "Traceback" not in first.log()
+    assert "Task was destroyed" not in first.log()
+
+
 def test_clients_that_answer_nothing_and_read_nothing_do_not_hold_the_server(
     start_server, make_user, opened
 ):
