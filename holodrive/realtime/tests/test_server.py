@@ -122,8 +122,8 @@ def test_a_message_is_stored_once_though_the_server_died_before_its_ack(start_se
 
 def test_200_logins_at_once_on_a_slow_database_all_succeed(start_server, make_user):
     """Every query takes 50 ms (testing/slow.py); one thread for all of them would let 86 in."""
-    users = [make_user() for _ in range(4)]
-    tokens = [access_token(users[n % 4]) for n in range(200)]
+    users = [make_user() for _ in range(25)]
+    tokens = [access_token(users[n % 25]) for n in range(200)]
     server = start_server(DJANGO_SETTINGS_MODULE="testing.slow")
     welcomes, problems = [], []
 
