@@ -26,11 +26,12 @@ ONCE = (
 
 
 class _Run:
-    """The suite on one database, in a process of its own; what it prints is kept until asked for."""
+    """The suite on one database, in its own process; what it prints is kept until asked for."""
 
     def __init__(self, stack: ExitStack, database: str, *, whole: bool) -> None:
         self.database = database
-        self._output = stack.enter_context(tempfile.TemporaryFile())
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
+        stack.callback(self._output.close)
         ignored = [] if whole else [f"--ignore={path}" for path in ONCE]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", "-rs", *ignored, *sys.argv[1:]],
