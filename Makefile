@@ -3,12 +3,13 @@
 # make check  style, types, layers, migrations, documents
 # make docs   docs/ as a site in site/; a warning or a broken link fails it
 # make soak   the promises, each proved by numbers; minutes
+# make sabotage   one defence after another taken away: its test must notice; minutes
 # make bench  server CPU per delivery, beside the Channels tutorial
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check docs soak bench format
+.PHONY: run test check docs soak sabotage bench format
 
 run: .venv/runtime .env
 	@$(BIN)/python manage.py migrate -v 0
@@ -38,6 +39,9 @@ format: .venv/development
 
 soak: .venv/development
 	@$(BIN)/python -W ignore -m testing.soak
+
+sabotage: .venv/development
+	@$(BIN)/python -m testing.sabotage
 
 bench: .venv/development
 	@$(BIN)/python -m benchmarks

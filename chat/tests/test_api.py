@@ -3,6 +3,7 @@
 import pytest
 from rest_framework.test import APIClient
 
+from chat import events
 from chat.models import Conversation, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,6 +85,22 @@ def test_pages_go_by_id_in_both_directions(rest, trip):
     assert texts(after_id=ids[4]) == (["5", "6"], False)
     assert texts(limit=1000) == (["0", "1", "2", "3", "4", "5", "6"], False)
     assert rest.get(rest.path, {"before_id": "x"}).status_code == 400
+
+
+def test_what_is_said_while_a_page_is_read_is_behind_its_last_seq(rest, trip, monkeypatch):
+    """Else a client that resumes from there would never hear of it."""
+    Message(conversation=trip, sender=trip.driver, text="one").save()
+    make = events.chat_message
+
+    def be_overtaken(row):
+        monkeypatch.setattr(events, "chat_message", make)
+        Message(conversation=trip, sender=trip.driver, text="two").save()
+        return make(row)
+
+    monkeypatch.setattr(events, "chat_message", be_overtaken)
+    page = rest.get(rest.path).json()
+    assert [item["message"] for item in page["results"]] == ["one"]
+    assert page["last_seq"] == 1
 
 
 def test_a_page_takes_the_same_queries_for_one_message_as_for_fifty(

@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import Conversation, Message, Participant
+from holodrive.realtime import log
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -283,6 +284,28 @@ async def test_a_live_socket_may_resume_as_well(rider):
     rider.send({"type": "resume", "last_seq": 0})
     assert await rider.frame() == sent
     assert (await rider.frame())["count"] == 1
+
+
+async def test_what_comes_during_a_resume_comes_behind_it(rider, conversation, monkeypatch):
+    for text in ("one", "two"):
+        rider.send({"type": "chat_message", "message": text})
+        await rider.frame("message_ack")
+    read = log.missed
+
+    def read_and_be_overtaken(*args):
+        rows = read(*args)
+        Message(conversation=conversation, sender=conversation.admin, text="three").save()
+        return rows
+
+    monkeypatch.setattr(log, "missed", read_and_be_overtaken)
+    rider.send({"type": "resume", "last_seq": 0})
+    came = [await rider.frame() for _ in range(4)]
+    assert [(frame["type"], frame.get("message")) for frame in came] == [
+        ("chat_message", "one"),
+        ("chat_message", "two"),
+        ("resumed", None),
+        ("chat_message", "three"),
+    ]
 
 
 @pytest.mark.parametrize("last_seq", [99, 0])

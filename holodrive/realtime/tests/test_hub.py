@@ -94,6 +94,13 @@ async def test_events_come_once_and_in_order_however_they_arrive(hub, committed)
     assert outbox.got == ["e1", "e2", "e3", "e4"]
 
 
+async def test_an_echo_neither_comes_again_nor_delays_what_follows(hub, committed):
+    one, two, three = (committed.commit() for _ in range(3))
+    outbox = join(hub, 0)
+    hub.accept([one, two, one, three])
+    assert outbox.got == ["e1", "e2", "e3"]
+
+
 async def test_a_jump_is_read_from_the_log(hub, committed, monkeypatch):
     monkeypatch.setattr(hub_module, "_STRAGGLERS", 0)
     events = [committed.commit() for _ in range(3)]
@@ -124,6 +131,16 @@ async def test_live_events_wait_until_the_socket_has_caught_up(hub, committed):
     assert outbox.got == ["e1"]
 
 
+async def test_who_joins_a_stream_in_use_gets_nothing_before_the_first_frame(hub, committed):
+    join(hub, 0)
+    late = Recorder()
+    subscription = hub.subscribe(STREAM, late, user_id=2)
+    hub.accept([committed.commit()])
+    assert late.got == []
+    subscription.release(cursor=0)
+    assert late.got == ["e1"]
+
+
 async def test_reconcile_alone_delivers_everything(hub, committed):
     outbox = join(hub, 0)
     committed.commit()
@@ -147,6 +164,44 @@ async def test_a_join_confirmed_during_the_snapshot_is_verified_behind_it(hub, c
     committed.commit()  # behind the snapshot, its wake-up before the SUBSCRIBE: nothing brings it
     subscription.release(0)
     await outbox.until(1)
+
+
+async def test_what_was_committed_before_redis_has_confirmed_the_join_arrives(committed):
+    """On the real layer, and by no reconcile: the log of this test has no tail."""
+    hub = Hub()
+    try:
+        outbox = join(hub, 0)
+        committed.commit()  # its wake-up has come and gone
+        await outbox.until(1)
+    finally:
+        await hub.close()
+    assert outbox.got == ["e1"]
+
+
+async def test_reconcile_sees_what_commits_behind_a_greater_id(hub, committed, monkeypatch):
+    """Ids are given at the insert, and are seen at the commit."""
+    other, ids = "user.2", {}
+
+    async def in_database(function, *args):
+        if function is log.last_id:
+            return max(ids.values(), default=0)
+        if function is log.tail:
+            return tail(*args)
+        return await committed.in_database(function, *args)
+
+    def tail(after_id):
+        seen = {name: 1 for name, id in ids.items() if id > after_id}
+        return log.Tail(max([id for id in ids.values() if id > after_id], default=after_id), seen)
+
+    monkeypatch.setattr(hub_module, "in_database", in_database)
+    outbox = join(hub, 0)
+    await hub.reconcile()
+    ids[other] = 5_001
+    await hub.reconcile()
+    ids[STREAM] = 5_000  # was inserted before, and commits only now
+    committed.commit()
+    await hub.reconcile()
+    assert outbox.got == ["e1"]
 
 
 async def test_who_releases_behind_another_gets_what_lies_between(hub, committed):

@@ -187,6 +187,20 @@ def test_writers_in_any_order_leave_every_stream_contiguous_and_ids_in_its_order
         assert ids == sorted(ids)
 
 
+def test_the_streams_of_one_write_are_locked_in_one_order():
+    names = [f"user.{number}" for number in range(1, 9)]
+    locked = []
+
+    def watch(execute, sql, params, many, context):
+        if "INSERT INTO realtime_stream" in sql:
+            locked.extend(params)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch), log.writing(*reversed(names)):
+        pass
+    assert locked == names
+
+
 def test_messages_of_many_threads_notify_without_a_deadlock(make_user):
     """Two conversations of the same two people, written to from both sides at once."""
     rider, driver = make_user("rider"), make_user("driver")
@@ -209,7 +223,10 @@ def test_messages_of_many_threads_notify_without_a_deadlock(make_user):
         list(pool.map(write, range(4)))
     for trip in trips:
         assert seqs(f"conversation.{trip.pk}") == list(range(1, 17))
-    assert seqs(f"user.{rider.pk}") == seqs(f"user.{driver.pk}") == list(range(1, 17))
+    for user in (rider, driver):
+        told = seqs(f"user.{user.pk}")  # who answers has read: that is told as well
+        assert told == list(range(1, len(told) + 1))
+        assert Notification.objects.filter(recipient=user).count() == 16
 
 
 def test_ten_thousand_recipients_are_stored_in_chunks(
