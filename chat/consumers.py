@@ -8,6 +8,8 @@ from chat.typing_state import TypingState
 from holodrive.realtime import publish, wire
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
 from holodrive.realtime.database import in_database
+from holodrive.realtime.hub import Observer
+from holodrive.realtime.outbox import SharedFrame
 
 
 class ChatConsumer(RealtimeConsumer):
@@ -15,6 +17,8 @@ class ChatConsumer(RealtimeConsumer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._others: list[int] = []
+        self._observed: set[Observer] = set()
         self.typing = TypingState(self._tell_typing, services.TYPING_TIMEOUT, self.hub.loop)
 
     @property
@@ -27,6 +31,17 @@ class ChatConsumer(RealtimeConsumer):
     def welcome(self) -> events.ConnectionEstablished:
         return services.welcome(self.user, self.conversation_id)
 
+    def entered(self, welcome: wire.Welcome) -> None:
+        assert isinstance(welcome, events.ConnectionEstablished)
+        self._others = [row.user_id for row in welcome.receipts if row.user_id != self.user.pk]
+        roster = self.hub.presence.roster
+        roster.watch(self._others, self._tell_presence)
+        welcome.online = roster.online(self._others)
+
+    def _tell_presence(self, user_id: int, is_online: bool, since: float) -> None:
+        frame = events.presence(user_id, None if is_online else since)
+        self.outbox.send(SharedFrame(wire.encode(frame)), ephemeral=True)
+
     async def send_message(self, command: events.SendMessage) -> None:
         message, duplicate = await in_database(
             services.send_message,
@@ -35,7 +50,6 @@ class ChatConsumer(RealtimeConsumer):
             text=command.message,
             client_message_id=command.client_message_id,
         )
-        self.typing.stopped()
         self.send(
             events.MessageAck(
                 client_message_id=command.client_message_id,
@@ -91,9 +105,19 @@ class ChatConsumer(RealtimeConsumer):
             user_id=self.user.pk, user_name=events.name_of(self.user), is_typing=is_typing
         )
         publish.tell(self.stream(), frame, except_user=self.user.pk)
+        self._observed.discard(self._end_typing)
+        if is_typing and self.subscription is not None:
+            self._observed = self.subscription.topic.observers
+            self._observed.add(self._end_typing)
+
+    def _end_typing(self, event: str) -> None:
+        """Who has sent a message, on any device or over REST, types no more."""
+        if events.is_message_of(event, self.user.pk):
+            self.typing.stopped()
 
     async def _end(self) -> None:
         self.typing.stopped()
+        self.hub.presence.roster.unwatch(self._others, self._tell_presence)
         await super()._end()
 
     commands: ClassVar[dict[type[wire.Command], Handler]] = {

@@ -1,6 +1,6 @@
 """Every wire shape of /ws/chat/<conversation_id>/, and of messages over REST. No models, no I/O."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -44,6 +44,7 @@ class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established")
     conversation_id: int
     last_read_id: int
     receipts: list[Receipt]
+    online: list[int] = msgspec.field(default_factory=list)
     typing_timeout: int
 
 
@@ -123,6 +124,16 @@ class MessagesDelivered(Frame, kw_only=True, tag="message_delivered"):
     up_to_id: int
 
 
+class Presence(Frame, kw_only=True, tag="presence"):
+    """Another participant came or went; in no log. Online: with an open socket, on any device.
+    `last_seen`: since when they are offline; null online.
+    """
+
+    user_id: int
+    status: Literal["online", "offline"]
+    last_seen: str | None
+
+
 class UserTyping(Frame, kw_only=True, tag="typing"):
     """To the others; in no log."""
 
@@ -144,6 +155,21 @@ def chat_message(row: "Message") -> ChatMessage:
         edited_at=timestamp(row.edited_at) if row.edited_at else msgspec.UNSET,
         deleted_at=timestamp(row.deleted_at) if row.deleted_at else msgspec.UNSET,
     )
+
+
+def presence(user_id: int, offline_since: float | None) -> Presence:
+    """Of a user who is online (None), or offline since then (seconds since 1970)."""
+    if offline_since is None:
+        return Presence(user_id=user_id, status="online", last_seen=None)
+    last_seen = timestamp(datetime.fromtimestamp(offline_since, UTC))
+    return Presence(user_id=user_id, status="offline", last_seen=last_seen)
+
+
+def is_message_of(event: str, user_id: int) -> bool:
+    """Whether a finished frame is a new message of that user. (A text cannot hold what is looked
+    for: its quotes are escaped.)
+    """
+    return event.startswith('{"type":"chat_message",') and f'"sender_id":{user_id},' in event
 
 
 def already_edited(row: "Message") -> AlreadyEdited:

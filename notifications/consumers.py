@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
 from holodrive.realtime.database import in_database
+from holodrive.realtime.hub import Digest
 from holodrive.realtime.wire import Command
 from notifications import events, services
 
@@ -13,6 +14,9 @@ class NotificationConsumer(RealtimeConsumer):
 
     def stream(self) -> str:
         return events.stream_of(self.user.pk)
+
+    def digest(self) -> Digest:
+        return events.digest
 
     def welcome(self) -> events.ConnectionEstablished:
         return services.welcome(self.user)

@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holodrive.realtime.wire import Command, Event, Frame, Identifier, Sequence, Welcome, timestamp
+from holodrive.realtime.wire import (
+    Command,
+    Event,
+    Frame,
+    Identifier,
+    Sequence,
+    Welcome,
+    encode,
+    timestamp,
+)
 
 if TYPE_CHECKING:
     from notifications.models import Notification
@@ -77,6 +86,24 @@ class AlreadyRead(Frame, kw_only=True, tag="notification_read"):
     notification_id: int | msgspec.UnsetType = msgspec.UNSET
     up_to_id: int | msgspec.UnsetType = msgspec.UNSET
     unread_count: int
+
+
+class UnreadCount(Frame, kw_only=True, tag="unread_count"):
+    """The number in the newest event, behind it, and once for all events of one transaction; in no
+    log.
+    """
+
+    unread_count: int
+
+
+class _Counted(msgspec.Struct):
+    unread_count: int | None = None
+
+
+def digest(event: str) -> str | None:
+    """The `unread_count` frame that follows an event of a user's stream."""
+    count = msgspec.json.decode(event, type=_Counted).unread_count
+    return None if count is None else encode(UnreadCount(unread_count=count))
 
 
 # From clients

@@ -12,12 +12,13 @@ FRAMES = [
         events.ConnectionEstablished(
             conversation_id=1, last_seq=4, last_read_id=38, typing_timeout=6,
             receipts=[events.Receipt(user_id=2, last_read_id=38, last_delivered_id=39)],
+            online=[2],
             heartbeat_interval=25, expires_at=AT, session_id="s",
         ),
         '{"type":"connection_established","message":"Connected to chat","last_seq":4,'
         f'"heartbeat_interval":25,"expires_at":"{AT}","session_id":"s",'
         '"conversation_id":1,"last_read_id":38,"receipts":[{"user_id":2,"last_read_id":38,'
-        '"last_delivered_id":39}],"typing_timeout":6}',
+        '"last_delivered_id":39}],"online":[2],"typing_timeout":6}',
     ),
     (
         events.ChatMessage(
@@ -62,6 +63,15 @@ FRAMES = [
     (
         events.MessagesDelivered(user_id=2, up_to_id=38),
         '{"type":"message_delivered","user_id":2,"up_to_id":38}',
+    ),
+    (
+        events.presence(2, None),
+        '{"type":"presence","user_id":2,"status":"online","last_seen":null}',
+    ),
+    (
+        events.presence(2, 1763817322.970153),
+        '{"type":"presence","user_id":2,"status":"offline",'
+        f'"last_seen":"{AT}"}}',
     ),
     (
         events.UserTyping(user_id=2, user_name="Sobirjon Bobojonov", is_typing=True),

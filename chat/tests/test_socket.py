@@ -384,3 +384,22 @@ async def test_a_stale_message_saved_in_part_tells_nothing_that_is_not_stored(ri
     await rider.quiet()
     await row.arefresh_from_db()
     assert (row.text, row.edited_at is not None) == ("v2", True)
+
+
+async def test_typing_ends_with_a_message_sent_over_rest(rider, support, conversation):
+    rider.send({"type": "typing", "is_typing": True})
+    assert (await support.frame("typing"))["is_typing"] is True
+    for sender in (conversation.admin, conversation.rider):
+        row = Message(conversation=conversation, sender=sender, text='"sender_id":9,')
+        await row.asave()
+    assert [(await support.frame())["type"] for _ in range(3)] == ["chat_message"] * 2 + ["typing"]
+    await support.quiet()
+
+
+async def test_a_message_of_another_user_ends_nobodys_typing(rider, support, conversation):
+    rider.send({"type": "typing", "is_typing": True})
+    await support.frame("typing")
+    text = f'"sender_id":{conversation.rider.pk},'
+    await Message(conversation=conversation, sender=conversation.admin, text=text).asave()
+    assert (await support.frame())["type"] == "chat_message"
+    await support.quiet()

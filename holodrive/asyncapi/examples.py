@@ -27,9 +27,11 @@ _VALUES: dict[str, Any] = {
     "last_delivered_id": 37,
     "last_read_id": 37,
     "last_seq": 4,
+    "last_seen": _AT,
     "message": "Hello, how can I help you?",
     "message_id": 38,
     "notification_id": 38,
+    "online": [2],
     "recovered": True,
     "sender_id": 2,
     "sender_name": "Sobirjon Bobojonov",
@@ -83,6 +85,10 @@ _VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
             "message": "This client_message_id was sent with another text.",
             "ref": _ID,
         },
+    ),
+    "Presence": (
+        {"status": "online", "last_seen": None},
+        {"status": "offline"},
     ),
     "Resumed": (
         {},

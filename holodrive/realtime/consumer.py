@@ -116,6 +116,13 @@ class RealtimeConsumer:
         """
         raise NotImplementedError
 
+    def entered(self, welcome: Welcome) -> None:
+        """The last word on the first frame, on the event loop, right before it goes out."""
+
+    def digest(self) -> hub.Digest | None:
+        """What follows each event (see `Hub.subscribe`)."""
+        return None
+
     # The life of a socket
 
     async def run(self) -> None:
@@ -180,10 +187,13 @@ class RealtimeConsumer:
     async def _enter(self) -> None:
         stream = self.stream()
         # Subscribe first, read after: what is committed in between is held, not missed.
-        subscription = self.hub.subscribe(stream, self.outbox, self.user.pk, self.judge)
+        subscription = self.hub.subscribe(
+            stream, self.outbox, self.user.pk, self.judge, self.digest()
+        )
         self.subscription = subscription
         last_seq = self._asked_last_seq()
         welcome, missed = await in_database(self._look, last_seq)
+        self.entered(welcome)
         self.send(welcome)
         if last_seq is not None:
             await self._send_missed(missed, last_seq, welcome.last_seq)

@@ -8,6 +8,7 @@ already, or ahead of its turn. What a wake-up should have brought and did not is
 import asyncio
 import logging
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.limits import MinuteLimit
 from holodrive.realtime.outbox import Outbox, SharedFrame
+from holodrive.realtime.presence import Presence
 from holodrive.realtime.publish import BULK_GROUP, Doubt, LoopWaker, News, WakeUp
 from holodrive.realtime.wire import CloseCode, LoggedEvent, removed_user
 
@@ -56,6 +58,10 @@ class Socket(Protocol):
         """Close: the login that opened this socket was ended."""
 
 
+Observer = Callable[[str], None]
+Digest = Callable[[str], str | None]
+
+
 class Subscription:
     """One socket's place in one stream: drops what it has, and holds what is live until it has
     caught up.
@@ -83,6 +89,11 @@ class Subscription:
                 self.hold()  # nothing behind it goes out before the right to be here is known
                 self.on_removed()
 
+    def digest(self, seq: int, frame: SharedFrame) -> None:
+        """For who has that event and nothing newer: an older digest must not overtake."""
+        if self.held is None and seq == self.cursor:
+            self.outbox.send(frame, ephemeral=True)
+
     def hold(self) -> None:
         """Keep live events back: what was missed goes out before them."""
         if self.held is None:
@@ -100,8 +111,11 @@ class Subscription:
             # log, and what was held behind that hole comes with it.
             self.topic.rewind(cursor)
             return
+        before = self.cursor
         for seq, frame in held:
             self.deliver(seq, frame)
+        if self.cursor > before and self.topic.digested:
+            self.digest(*self.topic.digested)
 
 
 class _Topic:
@@ -112,10 +126,14 @@ class _Topic:
     __slots__ = (
         "begun",
         "cursor",
+        "digest",
+        "digested",
         "early",
         "name",
+        "observers",
         "repair",
         "subscriptions",
+        "undigested",
         "unverified",
         "verify",
     )
@@ -129,6 +147,10 @@ class _Topic:
         self.early: dict[int, str] = {}
         self.subscriptions: dict[Subscription, None] = {}  # a set in the order of arrival
         self.repair: asyncio.TimerHandle | None = None
+        self.observers: set[Observer] = set()
+        self.digest: Digest | None = None
+        self.digested: tuple[int, SharedFrame] | None = None
+        self.undigested: tuple[int, str] | None = None
 
     def begin(self, cursor: int) -> None:
         if self.cursor is None:
@@ -157,6 +179,23 @@ class _Topic:
         for subscription in self.subscriptions:
             subscription.deliver(seq, frame)
         metrics.deliveries.inc(len(self.subscriptions))
+        for observe in list(self.observers):
+            observe(text)
+        if self.digest is not None:
+            if self.undigested is None:
+                asyncio.get_running_loop().call_soon(self.send_digest)
+            self.undigested = seq, text
+
+    def send_digest(self) -> None:
+        """Once for all events of one turn of the loop, so of one transaction."""
+        assert self.digest is not None
+        assert self.undigested is not None
+        (seq, text), self.undigested = self.undigested, None
+        digest = self.digest(text)
+        if digest is not None:
+            self.digested = seq, SharedFrame(digest)
+            for subscription in self.subscriptions:
+                subscription.digest(*self.digested)
 
     def send_early(self) -> None:
         """Send what now follows the cursor, forget what it has passed."""
@@ -192,6 +231,8 @@ class Hub:
         self.connects = MinuteLimit()  # by user
         self.failed_connects = MinuteLimit()  # by address
         self.users: dict[int, set[Socket]] = {}
+        self.presence = Presence(uuid.uuid4().hex, self.layer, self._announce_presence, self.loop)
+        self.presence.start()
         self._doubts: deque[tuple[float, Doubt]] = deque(maxlen=_DOUBTS_KEPT)
         self._topics: dict[str, _Topic] = {}
         self._joined: set[str] = set()
@@ -216,6 +257,7 @@ class Hub:
         while it was being authenticated, now.
         """
         self.users.setdefault(user_id, set()).add(socket)
+        self.presence.arrived(user_id)
         recent = self.loop.time() - _DOUBTS_SECONDS
         for heard, doubt in self._doubts:
             if heard >= recent and (doubt.kind != "user" or doubt.value == user_id):
@@ -226,6 +268,7 @@ class Hub:
         sockets.discard(socket)
         if not sockets:
             self.users.pop(user_id, None)
+            self.presence.left(user_id)
 
     def subscribe(
         self,
@@ -233,16 +276,19 @@ class Hub:
         outbox: Outbox,
         user_id: int,
         on_removed: Callable[[], None] = lambda: None,
+        digest: Digest | None = None,
     ) -> Subscription:
         """Join a stream, its live events held back: read the log, then `release`. Never waits for
         Redis. `on_removed` is called behind the event that ends this user's right to be there; what
-        follows is held until `release`.
+        follows is held until `release`. `digest` makes a frame that is in no log of the
+        newest event: it goes out behind it to all sockets of the stream, and may be dropped.
         """
         topic = self._topics.get(stream)
         if topic is None:
             topic = self._topics[stream] = _Topic(stream, self._confirmed)
             self._membership_changed.set()
             metrics.streams.set(len(self._topics))
+        topic.digest = digest
         subscription = Subscription(topic, outbox, user_id, on_removed)
         topic.subscriptions[subscription] = None
         return subscription
@@ -372,8 +418,13 @@ class Hub:
     def _received(self, message: dict[str, Any]) -> None:
         if publish.is_own(message):
             return
+        if "p" in message:
+            self.presence.heard(message["p"])
         self._take(News(*(message.get(key, ()) for key in "exd")))
         metrics.lag.observe(max(0.0, time.time() - message["t"]))
+
+    def _announce_presence(self, change: dict[str, Any]) -> None:
+        self.waker.send([WakeUp(BULK_GROUP, publish.signed({"p": change}))])
 
     def _confirmed(self, group: str) -> None:
         """Redis delivers this group from now on; what was committed before that moment stands in
@@ -459,6 +510,7 @@ class Hub:
     async def close(self) -> None:
         """Stop the hub's tasks. Its sockets must be gone."""
         publish.detach(self)
+        await self.presence.close()
         # Beside the cancel: inside a command redis-py may swallow it.
         self._closing = True
         self._membership_changed.set()

@@ -107,6 +107,10 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
 
     loop_layer = _get_layer
 
+    def key(self, name: str) -> str:
+        """What a Redis key of ours is called: no other installation on the same Redis has it."""
+        return f"{self._prefix}:{name}"
+
     def addressed(
         self, wake_ups: Iterable[tuple[str, dict[str, Any]]]
     ) -> dict[int, list[tuple[str, bytes]]]:

@@ -1,5 +1,5 @@
 """The tables of the engine: streams and their event log (written by `log.py` only), ended logins,
-and tickets.
+tickets, and when who was last seen.
 """
 
 from typing import ClassVar
@@ -47,6 +47,18 @@ class RevokedSession(models.Model):
 
     def __str__(self) -> str:
         return self.sid
+
+
+class LastSeen(models.Model):
+    """When a user's last socket closed. Of who is online it says when they were last not."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.at}"
 
 
 class Ticket(models.Model):

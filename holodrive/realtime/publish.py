@@ -139,8 +139,11 @@ def _wake_ups(news: News) -> list[WakeUp]:
         groups = {BULK_GROUP: {"e": list(news.events), "x": list(news.told)}}
     if news.doubts:
         groups.setdefault(BULK_GROUP, {})["d"] = list(news.doubts)
-    signature = {"t": time.time(), "from": _origin(os.getpid())}
-    return [WakeUp(group, {**message, **signature}) for group, message in groups.items()]
+    return [WakeUp(group, signed(message)) for group, message in groups.items()]
+
+
+def signed(message: dict[str, Any]) -> dict[str, Any]:
+    return {**message, "t": time.time(), "from": _origin(os.getpid())}
 
 
 class Breaker:

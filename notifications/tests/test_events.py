@@ -45,6 +45,7 @@ FRAMES = [
         events.AlreadyRead(notification_id=38, unread_count=0),
         '{"type":"notification_read","notification_id":38,"unread_count":0}',
     ),
+    (events.UnreadCount(unread_count=3), '{"type":"unread_count","unread_count":3}'),
 ]
 
 

@@ -4,8 +4,10 @@ import json
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import transaction
 from django.utils.translation import gettext_lazy
 
+from holodrive.realtime import log
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,6 +124,7 @@ async def test_an_edited_notification_comes_again_with_the_same_id(connect, make
     row.title = "Hello"
     await row.asave()
     assert (await socket.frame("notification"))["notification"]["title"] == "Hello"
+    await socket.frame("unread_count")
     await row.asave()  # nothing changed: no event
     await socket.quiet()
 
@@ -161,3 +164,34 @@ async def test_what_a_caller_passes_loosely_goes_out_with_the_documented_types(c
     )
     body = (await socket.frame("notification"))["notification"]
     assert (body["title"], body["related_object_id"]) == ("Hi", 7)
+
+
+async def test_the_count_follows_the_events_of_a_transaction_once(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    sockets = [await connect("/ws/notifications/", user) for _ in range(2)]
+
+    def write():
+        with transaction.atomic(), log.writing(f"user.{user.pk}"):
+            for title in "abc":
+                Notification.objects.create(recipient=user, title=title)
+
+    await sync_to_async(write)()
+    for socket in sockets:
+        frames = [await socket.frame() for _ in range(4)]
+        assert [frame["type"] for frame in frames] == ["notification"] * 3 + ["unread_count"]
+        assert frames[-1] == {"type": "unread_count", "unread_count": 3}
+        await socket.quiet()
+    sockets[0].send({"type": "mark_all_as_read"})
+    for socket in sockets:
+        assert (await socket.frame())["type"] == "notification_read"
+        assert await socket.frame() == {"type": "unread_count", "unread_count": 0}
+
+
+async def test_a_count_that_waited_for_a_resume_comes_behind_it(connect, make_user):
+    user = await sync_to_async(make_user)("rider")
+    socket = await connect("/ws/notifications/", user)
+    await Notification.objects.acreate(recipient=user, title="a")
+    await socket.frame("unread_count")
+    socket.send({"type": "resume", "last_seq": 0})
+    assert [(await socket.frame())["type"] for _ in range(2)] == ["notification", "resumed"]
+    await socket.quiet()

@@ -299,3 +299,26 @@ async def test_no_interleaving_loses_doubles_or_reorders(hub, committed, seed):
     assert sockets
     for outbox, _, snapshot in sockets:
         assert outbox.got == [f"e{seq}" for seq in range(snapshot + 1, committed.head + 1)]
+
+
+async def test_a_digest_follows_what_it_is_of_and_never_overtakes(hub, committed):
+    def join(head):
+        outbox = Recorder()
+        subscription = hub.subscribe(STREAM, outbox, 1, digest=lambda text: f"digest of {text}")
+        return outbox, subscription
+
+    one, two, three = (committed.commit() for _ in range(3))
+    early, subscription = join(0)
+    subscription.release(0)
+    late, subscription = join(0)
+    subscription.release(2)  # its snapshot has two of them
+    hub.accept([one])
+    await asyncio.sleep(0)
+    assert (early.got, late.got) == (["e1", "digest of e1"], [])
+    held, subscription = join(0)
+    hub.accept([two, three])
+    await asyncio.sleep(0)
+    assert early.got[2:] == ["e2", "e3", "digest of e3"]
+    assert late.got == ["e3", "digest of e3"]
+    subscription.release(1)
+    assert held.got == ["e2", "e3", "digest of e3"]
