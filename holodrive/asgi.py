@@ -8,11 +8,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "holodrive.settings")
 django = get_asgi_application()  # before any import that needs models
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from chat.consumers import ChatConsumer  # noqa: E402
 from holodrive.realtime.consumer import UnknownEndpoint  # noqa: E402
 from holodrive.realtime.credentials import LiftCredentials  # noqa: E402
+from holodrive.realtime.database import BoundedRequests  # noqa: E402
 from holodrive.realtime.operations import Operations  # noqa: E402
 from holodrive.realtime.redaction import redact_plain_daphne  # noqa: E402
 from notifications.consumers import NotificationConsumer  # noqa: E402
@@ -25,8 +27,10 @@ websocket = URLRouter(
     ]
 )
 
+# As many connections for requests as for sockets: the pool is for both.
+http = BoundedRequests(django, settings.REALTIME_DATABASE_THREADS)
 redact_plain_daphne()
 # Credentials are lifted out of the scope before anything else sees (and might log) a path.
 application = LiftCredentials(
-    Operations(ProtocolTypeRouter({"http": django, "websocket": websocket}))
+    Operations(ProtocolTypeRouter({"http": http, "websocket": websocket}))
 )

@@ -109,7 +109,10 @@ class PostgreSQL:
             "fsync": "off",
             "max_connections": 300,
         }
-        options = f"-p {self.port} " + " ".join(f"-c {k}={v}" for k, v in settings.items())
+        self._options = f"-p {self.port} " + " ".join(f"-c {k}={v}" for k, v in settings.items())
+        self.resume()
+
+    def resume(self) -> None:
         self._run(
             program("pg_ctl"),
             "-D",
@@ -118,12 +121,16 @@ class PostgreSQL:
             self.home / "log",
             "-w",
             "-o",
-            options,
+            self._options,
             "start",
         )
 
-    def stop(self) -> None:
+    def halt(self) -> None:
+        """As if its machine had gone: no goodbye. `resume` starts it again."""
         self._run(program("pg_ctl"), "-D", self.home / "data", "-m", "immediate", "-w", "stop")
+
+    def stop(self) -> None:
+        self.halt()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _run(self, *command: object) -> None:

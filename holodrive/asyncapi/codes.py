@@ -27,6 +27,7 @@ ERRORS: dict[ErrorCode, str] = {
     ErrorCode.TOKEN_EXPIRED: "the token has expired (closes with 4401)",
     ErrorCode.RATE_LIMITED: "too much of something: wait, then send it again",
     ErrorCode.TOO_MANY_SOCKETS: "the user has too many open (closes with 4409)",
+    ErrorCode.UNAVAILABLE: "the database does not answer: back off, then send it again",
     ErrorCode.METHOD_NOT_ALLOWED: "over REST only: the path does not take this method",
     ErrorCode.INTERNAL: "the server failed at this frame: try again",
 }

@@ -26,7 +26,7 @@ from holodrive.realtime.credentials import (
     header,
     judge_origin,
 )
-from holodrive.realtime.database import in_database
+from holodrive.realtime.database import FAULTS, in_database, unavailable
 from holodrive.realtime.lifetime import Lifetime
 from holodrive.realtime.limits import FrameLimit
 from holodrive.realtime.outbox import (
@@ -48,6 +48,7 @@ _CLOSES: dict[type[RealtimeError], CloseCode] = {
     wire.TokenExpired: CloseCode.UNAUTHENTICATED,
     wire.Forbidden: CloseCode.FORBIDDEN,
     wire.NotFound: CloseCode.NOT_FOUND,
+    wire.Unavailable: CloseCode.TRY_LATER,
     wire.TooManySockets: CloseCode.TOO_MANY_SOCKETS,
     wire.RateLimited: CloseCode.RATE_LIMITED,
 }
@@ -157,6 +158,8 @@ class RealtimeConsumer:
                 await self._enter()
         except RealtimeError as refusal:
             self._refuse(refusal)
+        except FAULTS as problem:
+            self._refuse(unavailable(problem))
 
     async def _authenticate(self, origin: OriginRule) -> None:
         """Say who it is, and count it. Only failures count against an address: thousands of riders
@@ -267,6 +270,10 @@ class RealtimeConsumer:
         except RealtimeError as problem:
             problem.ref = problem.ref or _ref(command)
             self.send_error(problem)
+        except FAULTS as problem:
+            answer = unavailable(problem)
+            answer.ref = _ref(command)
+            self.send_error(answer)
         except Exception:
             logger.exception("A command failed: session=%s", self.session_id)
             self.send_error(

@@ -7,12 +7,18 @@ socket 953 ms, and of 200 simultaneous connects with a 50 ms login 86 succeeded.
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
+
+from holodrive.realtime import metrics
+from holodrive.realtime.wire import Unavailable
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +33,40 @@ async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwarg
     """Run a function of the ORM in a thread of the pool; its exceptions come back to the caller."""
     call = functools.partial(_run, function, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(executor(), call)
+
+
+# Away, locked for too long, full, or without a connection to lend: not the client's fault, and over
+# some time.
+FAULTS = (OperationalError, InterfaceError)
+
+
+def unavailable(problem: Exception) -> Unavailable:
+    """What a client is told of one of FAULTS, which is counted and logged in one line: an outage
+    meets every client, and a traceback each would bury its cause.
+    """
+    metrics.database_failures.inc()
+    logger.warning("The database did not do it: %s: %s", type(problem).__name__, _line(problem))
+    return Unavailable("The database does not answer: send this again in a moment.")
+
+
+class BoundedRequests:
+    """An ASGI wrapper: so many HTTP requests at once, the others wait without a thread.
+
+    Django gives each request a thread, and with it a connection: unbounded, a burst of slow
+    requests would take every connection of the pool, and no socket could be opened.
+    """
+
+    def __init__(self, app: Any, most: int) -> None:
+        self._app = app
+        self._places = asyncio.Semaphore(most)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async with self._places:
+            await self._app(scope, receive, send)
+
+
+def _line(problem: Exception) -> str:
+    return " ".join(str(problem).split())
 
 
 def _run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

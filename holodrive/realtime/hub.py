@@ -451,6 +451,7 @@ class Hub:
         try:
             await work(*args)
         except (DatabaseError, InterfaceError) as problem:
+            metrics.database_failures.inc()
             logger.warning("The log could not be read (%s): reconcile tries again", problem)
         except Exception:  # the net under everything else must not end with what it failed on
             logger.exception("The log could not be read: reconcile tries again")

@@ -10,6 +10,10 @@ closes = Counter("holodrive_closes_total", "Sockets ended", ["endpoint", "code"]
 frames_received = Counter("holodrive_frames_received_total", "Frames from clients", ["endpoint"])
 errors_sent = Counter("holodrive_errors_total", "Error frames", ["code"])
 resumes = Counter("holodrive_resumes_total", "Resumes", ["recovered"])
+database_failures = Counter(
+    "holodrive_database_failures_total",
+    "Commands, requests and looks at the log that the database did not do",
+)
 publish_failures = Counter("holodrive_publish_failures_total", "Wake-ups that Redis did not take")
 repairs = Counter(
     "holodrive_repairs_total", "Events read from the log because no wake-up brought them"

@@ -19,9 +19,10 @@ class JsonParser(JSONParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
     ) -> Any:
-        most = settings.REALTIME_MAX_FRAME_BYTES
-        raw: bytes = stream.read(most + 1) if most else stream.read()
-        if most and len(raw) > most:
+        # Without a limit of our own Django's holds, which it does not apply to what is streamed.
+        most = settings.REALTIME_MAX_FRAME_BYTES or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        raw: bytes = stream.read() if most is None else stream.read(most + 1)
+        if most is not None and len(raw) > most:
             raise TooLarge(f"A body may have at most {most:,} bytes.")
         try:
             return msgspec.json.decode(raw)

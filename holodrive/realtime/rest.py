@@ -6,20 +6,22 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
 from django.urls import resolve
 from django.views import defaults
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView, exception_handler
+from rest_framework.views import APIView, exception_handler, set_rollback
 from rest_framework_simplejwt.exceptions import ExpiredTokenError
 
+from holodrive.realtime.database import FAULTS, unavailable
+from holodrive.realtime.parsing import JsonParser
 from holodrive.realtime.tokens import TokenAuthentication
 from holodrive.realtime.wire import (
     MAX_INTEGER,
@@ -27,11 +29,13 @@ from holodrive.realtime.wire import (
     InvalidMessage,
     NotFound,
     RealtimeError,
+    TooLarge,
     checked_text,
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
 _LIMIT, _MOST = 50, 100
+_RETRY_SECONDS = 2
 _CODES = {
     400: ErrorCode.INVALID_MESSAGE,
     401: ErrorCode.UNAUTHENTICATED,
@@ -47,8 +51,13 @@ _CODES = {
 
 def error_response(problem: Exception, context: dict[str, Any]) -> Response | None:
     """Every error is `{"code", "message"}`, with the codes of the sockets' `error` frames."""
+    if isinstance(problem, FAULTS):
+        set_rollback()
+        problem = unavailable(problem)
+    if isinstance(problem, RequestDataTooBig):
+        problem = TooLarge("The body is too large.")
     if isinstance(problem, RealtimeError):
-        return Response({"code": problem.code, "message": problem.message}, status=problem.status)
+        return _refusal(problem)
     response = exception_handler(problem, context)
     if response is None:
         return None
@@ -59,6 +68,14 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
         code = ErrorCode.TOKEN_EXPIRED
     response.data = {"code": code, "message": _sentence(problem, response.data)}
     return response
+
+
+def _refusal(problem: RealtimeError) -> Response:
+    shown: dict[str, Any] = {"code": problem.code, "message": problem.message}
+    if not problem.retryable:
+        return Response(shown, status=problem.status)
+    headers = {"Retry-After": str(_RETRY_SECONDS)}
+    return Response(shown | {"retryable": True}, status=problem.status, headers=headers)
 
 
 def _sentence(problem: Exception, content: Any) -> str:
@@ -77,7 +94,7 @@ class View(APIView):
     authentication_classes: Any = (TokenAuthentication, SessionAuthentication)
     permission_classes: Any = (IsAuthenticated,)
     renderer_classes = (JSONRenderer,)
-    parser_classes = (JSONParser,)
+    parser_classes = (JsonParser,)
 
     def get_exception_handler(self) -> Any:
         return error_response
@@ -106,10 +123,9 @@ def server_error(request: HttpRequest) -> Any:
 
 def read_body(request: Request, struct: type[S]) -> S:
     """The request's JSON as the struct: the same limits as on the socket. Raises InvalidMessage."""
-    try:
-        content = dict(request.data)
-    except (TypeError, ValueError):
-        raise InvalidMessage("The body is a JSON object.") from None
+    if not isinstance(request.data, dict):
+        raise InvalidMessage("The body is a JSON object.")
+    content = dict(request.data)
     if struct.__struct_config__.tag is not None:
         content["type"] = struct.__struct_config__.tag  # the URL says it here
     try:

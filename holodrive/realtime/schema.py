@@ -20,6 +20,7 @@ class Problem(msgspec.Struct, kw_only=True):
 
     code: ErrorCode
     message: str
+    retryable: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class StructExtension(OpenApiSerializerExtension):

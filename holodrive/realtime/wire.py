@@ -27,6 +27,7 @@ class CloseCode(IntEnum):
     | 4404 | no such conversation for this user | not retry |
     | 4408 | too slow to read, or the log was pruned under it | resume at once |
     | 1012 | the server restarts | resume after the `delay_ms` of the `reconnect` before it |
+    | 1013 | the database did not answer while the socket was opened | back off, then resume |
     | 4409 | too many sockets of this user | back off |
     | 4429 | ten seconds over the frame limit; too many connects | back off |
     """
@@ -38,6 +39,7 @@ class CloseCode(IntEnum):
     TOO_SLOW = 4408
     TOO_MANY_SOCKETS = 4409
     RATE_LIMITED = 4429
+    TRY_LATER = 1013  # as 1012, of that registry
     RESTART = 1012  # "Service Restart" of the registry that RFC 6455 (11.7) began
 
     @property
@@ -61,6 +63,7 @@ class ErrorCode(StrEnum):
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     RATE_LIMITED = "rate_limited"
     TOO_MANY_SOCKETS = "too_many_sockets"
+    UNAVAILABLE = "unavailable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INTERNAL = "internal"
 
@@ -70,11 +73,16 @@ class RealtimeError(Exception):
 
     code = ErrorCode.INTERNAL
     status = 500
+    retryable = False  # the same again, a little later, may well succeed
 
     def __init__(self, message: str, ref: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.ref = ref
+
+
+class Unavailable(RealtimeError):
+    code, status, retryable = ErrorCode.UNAVAILABLE, 503, True
 
 
 class InvalidJson(RealtimeError):
@@ -118,7 +126,7 @@ class TokenExpired(Unauthenticated):
 
 
 class RateLimited(RealtimeError):
-    code, status = ErrorCode.RATE_LIMITED, 429
+    code, status, retryable = ErrorCode.RATE_LIMITED, 429, True
 
 
 class TooManySockets(RealtimeError):
@@ -232,11 +240,15 @@ class TokenRefreshed(Frame, tag="token_refreshed"):
 
 
 class Error(Frame, tag="error"):
-    """`ref` is the client_message_id, or else the type, of the frame that this answers."""
+    """`ref` is the client_message_id, or else the type, of the frame that this answers. `retryable`
+    is there, and true, if that frame may be sent again as it was: nothing of it was stored, or its
+    client_message_id keeps it from being stored twice.
+    """
 
     code: ErrorCode
     message: str
     ref: str | None = None
+    retryable: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def timestamp(moment: datetime) -> str:
@@ -254,7 +266,12 @@ def checked_text(text: str) -> str:
 
 
 def error(problem: RealtimeError) -> Error:
-    return Error(code=problem.code, message=problem.message, ref=problem.ref)
+    return Error(
+        code=problem.code,
+        message=problem.message,
+        ref=problem.ref,
+        retryable=problem.retryable or msgspec.UNSET,
+    )
 
 
 def encode(frame: Frame) -> str:

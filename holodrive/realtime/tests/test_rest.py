@@ -7,6 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 from django.core.management import call_command
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
@@ -111,8 +112,11 @@ def test_a_session_without_a_csrf_token_is_forbidden(user):
         ('{"platform": "web", "token": "' + "x" * 65_536 + '"}', (413, "too_large")),
     ],
 )
-def test_a_bad_body_is_refused_with_the_sockets_codes(rest, body, expected):
-    answer = rest.post("/api/devices/", body.encode(), content_type="application/json")
+@pytest.mark.parametrize("path", ["/api/devices/", "/api/notifications/read-all/"])
+def test_a_bad_body_is_refused_with_the_sockets_codes(rest, path, body, expected):
+    if path != "/api/devices/" and body in ("", '{"platform": "web", "token": "\\u0000"}'):
+        return  # a field that is unknown there, and a body that it can do without
+    answer = rest.post(path, body.encode(), content_type="application/json")
     assert refusal(answer) == expected
 
 
@@ -132,6 +136,31 @@ def test_what_nobody_caught_is_an_error_in_the_same_shape(rest, monkeypatch):
     monkeypatch.setattr("holodrive.accounts.api.services.devices_of", fail)
     rest.raise_request_exception = False
     assert refusal(rest.get("/api/devices/")) == (500, "internal")
+
+
+@pytest.mark.parametrize("fault", [OperationalError("database is locked"), InterfaceError()])
+def test_a_database_that_does_not_answer_is_unavailable(rest, monkeypatch, fault, caplog):
+    def fail(*args):
+        raise fault
+
+    monkeypatch.setattr("holodrive.accounts.api.services.devices_of", fail)
+    answer = rest.get("/api/devices/")
+    assert (answer.status_code, answer["Content-Type"]) == (503, "application/json")
+    assert 1 <= int(answer["Retry-After"]) <= 10
+    content = answer.json()
+    assert content.pop("message")
+    assert content == {"code": "unavailable", "retryable": True}
+    assert "The database did not do it" in caplog.text
+    assert str(fault) not in answer.content.decode() or not str(fault)
+
+
+@pytest.mark.parametrize("path", ["/api/devices/", "/api/conversations/"])
+def test_without_a_limit_of_ours_djangos_holds(rest, settings, path):
+    settings.REALTIME_MAX_FRAME_BYTES = 0
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    body = json.dumps({"subject": "x" * 100}).encode()
+    answer = rest.post(path, body, content_type="application/json")
+    assert refusal(answer) == (413, "too_large")
 
 
 @pytest.mark.parametrize(

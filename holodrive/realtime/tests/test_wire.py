@@ -30,6 +30,10 @@ FRAMES = [
         wire.Error(code=wire.ErrorCode.NOT_FOUND, message="No.", ref="a1"),
         '{"type":"error","code":"not_found","message":"No.","ref":"a1"}',
     ),
+    (
+        wire.error(wire.Unavailable("Later.", ref="a1")),
+        '{"type":"error","code":"unavailable","message":"Later.","ref":"a1","retryable":true}',
+    ),
 ]
 
 

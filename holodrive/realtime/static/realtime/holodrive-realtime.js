@@ -450,7 +450,7 @@ class Outgoing {
   settle(frame) {
     const [first] = this.#letters;
     if (first === undefined || !answers(frame, first)) return undefined;
-    const isPassing = frame.type === "error" && PASSING_ERRORS.has(frame.code);
+    const isPassing = frame.type === "error" && (frame.retryable === true || PASSING_ERRORS.has(frame.code));
     if (isPassing && ++first.tries < TRIES_MOST) return first.tries;
     this.#letters.shift();
     if (frame.type === "error") first.reject(new RealtimeError(frame.code, frame.message));

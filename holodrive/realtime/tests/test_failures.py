@@ -1,0 +1,430 @@
+"""Bad days, each on a real server with a database and a Valkey of its own: what the client sees,
+what is logged, what is counted. docs/explanation/failure-modes.md is the table of them.
+"""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import redis
+from websockets.exceptions import ConnectionClosed
+
+from testing.client import PATIENCE, RemoteSocket
+from testing.server import ServerProcess
+from testing.services import ROOT, PostgreSQL
+
+RECONCILED = 4.0  # seconds: an event without a wake-up is promised within 3
+TRIP = 2  # the demo's trip of rider and driver
+
+
+def manage(url, *arguments):
+    run = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url, "DEBUG": "on"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def wait_for(condition, seconds=PATIENCE):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+class SQLite:
+    """A file with the demo's users; a lock is refused after four times a second."""
+
+    def __init__(self, file):
+        self.file = file
+        self.url = f"sqlite:///{file}"
+        self.impatient = f"{self.url}?timeout=1"
+
+    def connect(self):
+        return sqlite3.connect(self.file, isolation_level=None, timeout=20)
+
+    def run(self, statement):
+        connection = self.connect()
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def locked(self):
+        connection = self.connect()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+            connection.close()
+
+
+class Cluster:
+    """The same on PostgreSQL."""
+
+    def __init__(self, postgresql):
+        self.postgresql = postgresql
+        self.url = postgresql.url
+        self.impatient = f"{self.url}?options={quote('-c lock_timeout=200ms')}"
+
+    def connect(self):
+        return psycopg.connect(self.url, autocommit=True)
+
+    def run(self, statement):
+        with self.connect() as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def locked(self):
+        with self.connect() as connection, connection.transaction():
+            name = f"conversation.{TRIP}"
+            connection.execute(
+                "INSERT INTO realtime_stream (name, head) VALUES (%s, 0) "
+                "ON CONFLICT (name) DO UPDATE SET head = realtime_stream.head",
+                (name,),
+            )
+            yield
+
+    def backends(self):
+        """Of the server: whoever else is connected."""
+        return self.run(
+            "SELECT pid, wait_event_type FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+
+
+@pytest.fixture(scope="module")
+def demo_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("demo") / "demo.sqlite3"
+    manage(f"sqlite:///{file}", "migrate", "-v", "0")
+    manage(f"sqlite:///{file}", "demo")
+    return file
+
+
+@pytest.fixture
+def sqlite(demo_file, tmp_path):
+    return SQLite(shutil.copy(demo_file, tmp_path / "db.sqlite3"))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    try:
+        postgresql = PostgreSQL()
+    except FileNotFoundError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no {missing}")
+        pytest.skip(f"no {missing}")
+    manage(postgresql.url, "migrate", "-v", "0")
+    manage(postgresql.url, "demo")
+    yield Cluster(postgresql)
+    postgresql.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """Each kind of database."""
+    return request.getfixturevalue("cluster" if request.param == "postgresql" else "sqlite")
+
+
+class Place:
+    """One server and those who talk through it."""
+
+    def __init__(self, valkey, database_url, **settings):
+        settings.setdefault("REDIS_URL", valkey.url)
+        self.server = ServerProcess(DATABASE_URL=database_url, **settings)
+        self.sockets = []
+
+    def headers(self, name):
+        body = {"username": name, "password": "holodrive-demo"}
+        status, tokens = self.server.request("POST", "/api/token/", body)
+        assert status == 200, tokens
+        return {"Authorization": f"Bearer {tokens['access']}"}
+
+    def dial(self, name, headers=None):
+        socket = RemoteSocket(
+            self.server.address,
+            f"/ws/chat/{TRIP}/",
+            headers=headers or self.headers(name),
+            ping_interval=None,
+        )
+        self.sockets.append(socket)
+        return socket
+
+    def chat(self, name, headers=None):
+        socket = self.dial(name, headers)
+        socket.welcome = socket.frame("connection_established")
+        return socket
+
+    def count(self, name, labels=""):
+        """A metric's value."""
+        _, text = self.server.request("GET", "/metrics")
+        found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def logged(self, text):
+        wait_for(lambda: text in self.server.log())
+        assert "Traceback" not in self.server.log()
+
+    def close(self):
+        for socket in self.sockets:
+            socket.close()
+        self.server.discard()
+
+
+@pytest.fixture
+def place(valkey):
+    places = []
+
+    def start(database_url, **settings):
+        places.append(Place(valkey, database_url, **settings))
+        return places[-1]
+
+    yield start
+    for made in places:
+        made.close()
+
+
+def message(text, id):
+    return {"type": "chat_message", "message": text, "client_message_id": id}
+
+
+def stored(database, id):
+    return database.run(f"SELECT count(*) FROM chat_message WHERE client_message_id = '{id}'")[0][0]  # noqa: S608
+
+
+def assert_said(socket, id, seconds=PATIENCE):
+    error = socket.frame("error", seconds=seconds)
+    assert (error["code"], error["ref"], error["retryable"]) == ("unavailable", id, True)
+
+
+# Redis. That nothing is lost: test_server.py.
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_redis_away_is_logged_counted_and_costs_time_only(place, sqlite, valkey, fault):
+    one, other = place(sqlite.url), place(sqlite.url)
+    rider, driver = one.chat("rider"), other.chat("driver")
+    getattr(valkey, fault)()
+    rider.send(message("Hi", fault))
+    assert rider.frame("message_ack")
+    assert driver.frame("chat_message", seconds=RECONCILED)["message"] == "Hi"
+    one.logged("Redis does not take wake-ups")
+    assert one.count("holodrive_publish_failures_total") > 0
+    assert other.count("holodrive_repairs_total") > 0
+    status, report = one.server.request("GET", "/readyz")
+    assert (status, report["redis"]) == (200, "unreachable")
+    if fault == "kill":
+        one.logged("Redis is lost")
+        valkey.start()
+        one.logged("Redis is back")
+
+
+def test_a_redis_without_memory_still_wakes_and_logins_go_on(place, sqlite, valkey):
+    one, other = place(sqlite.url), place(sqlite.url)
+    rider, driver = one.chat("rider"), other.chat("driver")
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.ResponseError, match="maxmemory"):
+            client.set("x", "1")
+    rider.send(message("Hi", "oom"))
+    assert driver.frame("chat_message")["message"] == "Hi"
+    assert one.count("holodrive_publish_failures_total") == 0
+    later = other.chat("driver")  # a login (its failures are counted here now), and a join
+    rider.send(message("Hi again", "oom2"))
+    assert later.frame("chat_message")["message"] == "Hi again"
+
+
+def test_a_wrong_password_of_redis_is_as_redis_away(place, sqlite, valkey):
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("requirepass", "another")
+    one, other = place(sqlite.url), place(sqlite.url)
+    rider, driver = one.chat("rider"), other.chat("driver")
+    rider.send(message("Hi", "auth"))
+    assert driver.frame("chat_message", seconds=RECONCILED)["message"] == "Hi"
+    one.logged("Redis does not take wake-ups")
+    assert "REDIS_URL does not answer" in one.server.log()  # at the start
+    assert one.count("holodrive_publish_failures_total") > 0
+    assert one.server.request("GET", "/readyz")[1]["redis"] == "unreachable"
+
+
+# The database
+
+
+def test_a_send_to_a_locked_database_is_retryable_and_stored_once(place, database):
+    here = place(database.impatient)
+    headers = here.headers("rider")
+    rider = here.chat("rider", headers)
+    id = f"locked-{time.time_ns()}"
+    path = f"/api/conversations/{TRIP}/messages/"
+    body = {"message": "Hi", "client_message_id": f"{id}-rest"}
+    with database.locked():
+        rider.send(message("Hi", id))
+        assert_said(rider, id, seconds=10)
+        status, answer = here.server.request("POST", path, body, headers)
+        assert (status, answer["code"], answer["retryable"]) == (503, "unavailable", True)
+    here.logged("The database did not do it")
+    here.logged("database is locked" if database.url.startswith("sqlite") else "lock timeout")
+    assert here.count("holodrive_database_failures_total") >= 2
+    assert here.count("holodrive_errors_total", '{code="unavailable"}') == 1
+    for duplicate in (False, True):
+        rider.send(message("Hi", id))
+        assert rider.frame("message_ack")["duplicate"] is duplicate
+        status, _ = here.server.request("POST", path, body, headers)
+        assert status == (200 if duplicate else 201)
+    assert (stored(database, id), stored(database, f"{id}-rest")) == (1, 1)
+
+
+def test_a_connection_that_is_cut_under_a_send_is_retryable(place, cluster):
+    here = place(cluster.url)
+    rider = here.chat("rider")
+    id = f"cut-{time.time_ns()}"
+    with cluster.locked():
+        rider.send(message("Hi", id))
+        wait_for(lambda: any(wait == "Lock" for _, wait in cluster.backends()))
+        for pid, wait in cluster.backends():
+            if wait == "Lock":
+                cluster.run(f"SELECT pg_terminate_backend({pid})")
+        assert_said(rider, id)
+    here.logged("terminating connection")
+    assert here.count("holodrive_database_failures_total") == 1
+    rider.send(message("Hi", id))
+    assert rider.frame("message_ack")["duplicate"] is False
+    assert stored(cluster, id) == 1
+
+
+def test_idle_connections_that_were_cut_are_noticed_before_they_are_used(place, cluster):
+    here = place(cluster.url)
+    rider = here.chat("rider")
+    for pid, _ in cluster.backends():
+        cluster.run(f"SELECT pg_terminate_backend({pid})")
+    rider.send(message("Hi", "idle"))
+    assert rider.frame("message_ack", seconds=10)
+    assert here.count("holodrive_errors_total", '{code="unavailable"}') == 0
+
+
+def test_a_postgresql_that_stops_and_starts_costs_no_socket(place, cluster):
+    here = place(cluster.url)
+    headers = here.headers("rider")
+    rider, driver = here.chat("rider", headers), here.chat("driver")
+    id = f"stopped-{time.time_ns()}"
+    cluster.postgresql.halt()
+    try:
+        rider.send(message("Hi", id))
+        assert_said(rider, id, seconds=15)
+        late = here.dial("rider", headers)
+        error = late.frame("error", seconds=15)
+        assert (error["code"], error["retryable"]) == ("unavailable", True)
+        with pytest.raises(ConnectionClosed):
+            late.frame()
+        assert late.connection.close_code == 1013
+        status, report = here.server.request("GET", "/readyz")
+        assert (status, report["database"]) == (503, "unreachable")
+        status, answer = here.server.request("GET", "/api/me/", headers=headers)
+        assert (status, answer["code"]) == (503, "unavailable")
+    finally:
+        cluster.postgresql.resume()
+    here.logged("The database did not do it")
+    assert here.count("holodrive_database_failures_total") >= 3
+
+    def acked():
+        rider.send(message("Hi", id))
+        return rider.frame(seconds=15)["type"] == "message_ack"
+
+    wait_for(acked, seconds=30)
+    assert driver.frame("chat_message", seconds=10)["client_message_id"] == id
+    assert stored(cluster, id) == 1
+
+
+def test_slow_requests_leave_connections_for_sockets(place, cluster):
+    """A pool of four connections, ten requests that hold one each for seconds: two may run at once,
+    the others wait their turn.
+    """
+    here = place(cluster.url, REALTIME_DATABASE_THREADS="2")
+    headers = here.headers("rider")
+    path = f"/api/conversations/{TRIP}/messages/"
+    answers = []
+
+    def post():
+        answers.append(here.server.request("POST", path, {"message": "slow"}, headers)[0])
+
+    with cluster.locked():
+        threads = [threading.Thread(target=post) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: sum(wait == "Lock" for _, wait in cluster.backends()) == 2)
+        joined = [here.chat("rider", headers) for _ in range(5)]
+        assert all(socket.welcome for socket in joined)
+        assert answers == []
+        assert sum(wait == "Lock" for _, wait in cluster.backends()) == 2
+    for thread in threads:
+        thread.join()
+    assert answers == [201] * 10
+
+
+def test_a_full_disk_is_retryable_and_reading_goes_on(place, sqlite):
+    """PRAGMA max_page_count stands for the disk: the same error, without filling one."""
+    pages = sqlite.run("PRAGMA page_count")[0][0]
+    pragmas = quote(f"PRAGMA journal_mode=WAL; PRAGMA max_page_count={pages + 20};")
+    here = place(f"{sqlite.url}?init_command={pragmas}")
+    headers = here.headers("rider")
+    rider = here.chat("rider", headers)
+    for number in range(100):
+        rider.send(message("x" * 4000, f"full-{number}"))
+        answer = rider.frame()
+        while answer["type"] == "chat_message":
+            answer = rider.frame()
+        if answer["type"] == "error":
+            break
+    assert (answer["code"], answer["retryable"]) == ("unavailable", True)
+    assert answer["ref"] == f"full-{number}"
+    here.logged("database or disk is full")
+    assert here.count("holodrive_database_failures_total") > 0
+    assert here.chat("rider", headers).welcome["last_seq"] >= number
+    assert here.server.request("GET", "/api/me/", headers=headers)[0] == 200
+    with_room = place(sqlite.url)
+    rider = with_room.chat("rider", headers)
+    rider.send(message("x" * 4000, f"full-{number}"))
+    assert rider.frame("message_ack")["duplicate"] is False
+    assert stored(sqlite, f"full-{number}") == 1
+
+
+# The server
+
+
+def test_a_server_killed_under_its_sends_stores_each_once(place, database):
+    here = place(database.url)
+    headers = here.headers("rider")
+    rider = here.chat("rider", headers)
+    run = time.time_ns()
+    ids = [f"kill-{run}-{number}" for number in range(25)]
+    for id in ids:
+        rider.send(message("Hi", id))
+    while rider.frame("message_ack")["client_message_id"] != ids[4]:
+        pass  # some are acked, some are stored, some are on their way
+    here.server.kill()
+    here.server.start()
+    again = here.chat("rider", headers)
+    assert again.welcome["last_seq"] >= 5
+    for id in ids:
+        again.send(message("Hi", id))
+        ack = again.frame("message_ack")
+        assert ack["client_message_id"] == id
+        assert ack["duplicate"] or id not in ids[:5]
+    assert [stored(database, id) for id in ids] == [1] * len(ids)
