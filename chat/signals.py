@@ -4,7 +4,7 @@ saves it.
 
 from typing import Any
 
-from django.db.models.signals import post_delete, post_save, pre_save
+from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -53,9 +53,11 @@ def publish(instance: Message, created: bool, raw: bool = False, **kwargs: Any) 
         log.append(stream, edited)
 
 
-@receiver(post_delete, sender=Participant)
+@receiver(pre_delete, sender=Participant)
 def remove(instance: Participant, **kwargs: Any) -> None:
-    """However the row went (admin, queryset, with its conversation or user)."""
+    """However the row goes (admin, queryset, with its conversation or user); before it does, since
+    every writer takes the stream first and the row then.
+    """
     stream = events.stream_of(instance.conversation_id)
     with log.writing(stream):
         log.append(stream, events.ParticipantRemoved(user_id=instance.user_id))
