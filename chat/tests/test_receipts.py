@@ -63,7 +63,7 @@ async def test_a_read_mark_reaches_everybody_in_the_conversation(connect, trip, 
     driver = await connect(f"/ws/chat/{trip.pk}/", trip.driver)
     rider.send({"type": "message_read", "up_to_id": ids[1]})
     for socket in (rider, second, driver):
-        assert await socket.frame() == {
+        assert await socket.frame("message_read") == {
             "type": "message_read",
             "user_id": trip.rider.pk,
             "up_to_id": ids[1],
@@ -77,7 +77,7 @@ async def test_delivered_moves_behind_read_and_never_moves_it(connect, trip, ids
     driver = await connect(f"/ws/chat/{trip.pk}/", trip.driver)
     rider.send({"type": "message_delivered", "up_to_id": ids[2]})
     for socket in (rider, driver):
-        assert await socket.frame() == {
+        assert await socket.frame("message_delivered") == {
             "type": "message_delivered",
             "user_id": trip.rider.pk,
             "up_to_id": ids[2],

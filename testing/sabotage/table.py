@@ -164,6 +164,13 @@ DEFENCES = (
         "chat/tests/test_editing.py::test_a_deleted_text_is_nowhere_any_more",
     ),
     Defence(
+        "read marks only move forward",
+        "chat/cursors.py",
+        '            last_read_id=Greatest("last_read_id", read),',
+        "            last_read_id=read,",
+        "chat/tests/test_receipts.py::test_delivered_moves_behind_read_and_never_moves_it",
+    ),
+    Defence(
         "a Redis that does not answer is left alone",
         f"{_R}/publish.py",
         "        return self._clock() >= self._closed_until",
@@ -230,6 +237,14 @@ DEFENCES = (
         f"{_T}/test_clients.py::test_a_logout_ends_that_login_and_no_other[websockets]",
     ),
     Defence(
+        "of two refreshes with one token one wins",
+        f"{_R}/tokens.py",
+        "        if not added:\n            raise TokenError(_USED)",
+        "        if not added:\n            pass",
+        f"{_T}/test_keys.py::test_of_two_refreshes_with_one_token_at_once_exactly_one_wins",
+        "postgresql",  # SQLite's second transaction waits at its beginning
+    ),
+    Defence(
         "a ticket is used up",
         f"{_R}/tickets.py",
         "    deleted, _ = Ticket.objects.filter(pk=row.pk).delete()\n    return row if deleted else None",
@@ -264,6 +279,21 @@ DEFENCES = (
         "    if message.sender_id != user.pk:",
         "    if False:",
         "chat/tests/test_editing.py::test_a_message_is_its_senders",
+    ),
+    Defence(
+        "a message can be edited for fifteen minutes",
+        "chat/services.py",
+        "        if message.created_at + EDITABLE < timezone.now():",
+        "        if False:",
+        "chat/tests/test_editing.py"
+        "::test_after_fifteen_minutes_a_message_is_deleted_but_not_edited",
+    ),
+    Defence(
+        "a closed conversation takes no message",
+        "chat/services.py",
+        "        if conversation.is_closed():",
+        "        if False:",
+        "chat/tests/test_socket.py::test_a_closed_conversation_takes_no_message",
     ),
     Defence(
         "logins are throttled",
@@ -323,6 +353,20 @@ DEFENCES = (
         "            if after > self._limit:",
         "            if False:",
         f"{_T}/test_outbox.py::test_over_the_limit_the_socket_closes_with_4408",
+    ),
+    Defence(
+        "a resume waits for its reader, but not for ever",
+        f"{_R}/outbox.py",
+        "        except TimeoutError:\n            self.close(CloseCode.TOO_SLOW)",
+        "        except TimeoutError:\n            pass",
+        f"{_T}/test_outbox.py::test_a_reader_that_takes_nothing_is_too_slow_for_a_resume",
+    ),
+    Defence(
+        "a full inbox gives the other sockets their turn",
+        f"{_R}/server.py",
+        "        if self._taken % _FRAMES_IN_A_TURN == 0:",
+        "        if False:",
+        f"{_T}/test_outbox.py::test_a_full_inbox_gives_the_other_sockets_their_turn",
     ),
     Defence(
         "what may be lost is dropped first",

@@ -134,6 +134,8 @@ class _View:
         await self._socket.leave()
 
     def take(self, frame: dict[str, Any]) -> None:
+        # The counter is the first frame's, and then that of whatever comes behind it.
+        self.counter = frame.get("unread_count", self.counter)
         if "seq" not in frame:
             return
         if frame["seq"] <= self.cursor and not self._live:
@@ -197,7 +199,6 @@ class _Bell(_View):
                         item["status"] = "read"
             case {"type": other}:
                 self.problems.append(f"an unknown event: {other}")
-        self.counter = frame["unread_count"]
 
 
 def get(path: str, token: str) -> dict[str, Any]:
