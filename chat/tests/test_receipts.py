@@ -88,6 +88,12 @@ async def test_delivered_moves_behind_read_and_never_moves_it(connect, trip, ids
     assert await sync_to_async(cursors_of)(trip.rider) == (ids[0], ids[2])
 
 
+def test_what_is_delivered_behind_a_read_mark_leaves_it_where_it_is(trip, ids):
+    services.mark_read(user=trip.rider, conversation_id=trip.pk, up_to_id=ids[1])
+    services.mark_delivered(user=trip.rider, conversation_id=trip.pk, up_to_id=ids[2])
+    assert cursors_of(trip.rider) == (ids[1], ids[2])
+
+
 @pytest.mark.parametrize("kind", ["message_read", "message_delivered"])
 async def test_what_moves_nothing_is_answered_to_the_one_who_asked(connect, trip, ids, kind):
     rider = await connect(f"/ws/chat/{trip.pk}/", trip.rider)

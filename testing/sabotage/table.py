@@ -168,7 +168,7 @@ DEFENCES = (
         "chat/cursors.py",
         '            last_read_id=Greatest("last_read_id", read),',
         "            last_read_id=read,",
-        "chat/tests/test_receipts.py::test_delivered_moves_behind_read_and_never_moves_it",
+        "chat/tests/test_receipts.py::test_what_is_delivered_behind_a_read_mark_leaves_it_where_it_is",
     ),
     Defence(
         "a Redis that does not answer is left alone",
@@ -471,8 +471,22 @@ DEFENCES = (
         "a server that stops closes with 1012",
         f"{_R}/drain.py",
         "                socket.restart()",
-        "                pass",
+        '                socket.end(1001, "")',
         f"{_T}/test_stop.py::test_every_socket_is_told_when_to_come_back_and_closes_with_1012[2]",
+    ),
+    Defence(
+        "commands that do not end are cut off with 1012",
+        f"{_R}/drain.py",
+        "                socket.end(CloseCode.RESTART, CloseCode.RESTART.reason)",
+        '                socket.end(1001, "")',
+        f"{_T}/test_stop.py::test_commands_that_do_not_end_in_time_are_cut_off_with_1012_as_well",
+    ),
+    Defence(
+        "presence of a process that died ends",
+        f"{_R}/presence.py",
+        "        if alive_at < now - self._seconds:",
+        "        if False:",
+        f"{_T}/test_presence.py::test_a_killed_process_ends_once_and_its_users_with_it",
     ),
     Defence(
         "a server that stops takes no newcomers",
