@@ -166,6 +166,8 @@ def _user_of_session(key: str) -> Any:
     so renewing the session here (as `get_user` does under a rotated SECRET_KEY) would log the
     browser out.
     """
+    if "\x00" in key:  # an octal escape in a quoted cookie; PostgreSQL fails on it
+        raise Unauthenticated(_ANONYMOUS)
     session = import_module(settings.SESSION_ENGINE).SessionStore(key)
     backend_path = session.get(BACKEND_SESSION_KEY)
     if backend_path not in settings.AUTHENTICATION_BACKENDS:

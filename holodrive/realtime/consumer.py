@@ -101,7 +101,8 @@ class RealtimeConsumer:
             settings.REALTIME_FRAMES_PER_SECOND, settings.REALTIME_FRAMES_BURST
         )
         self._lifetime = Lifetime(self._warn_of_expiry, self._expire, self.hub.loop)
-        self._catching_up = asyncio.Lock()  # join, resume and judgement: one at a time
+        self._catching_up = asyncio.Lock()  # join or resume; as slow as the client reads
+        self._identifying = asyncio.Lock()  # token_refresh and judgement: one at a time
         self._doubtful = False
         self._judgement: asyncio.Task[None] | None = None
 
@@ -174,6 +175,8 @@ class RealtimeConsumer:
             raise wire.Forbidden("A session needs an Origin header.")
         try:
             identity = await in_database(auth.identify, self.scope.get("credential"), cookie)
+        except wire.TokenExpired:
+            raise  # it was good once: no guess, but what every app does that was asleep
         except wire.Unauthenticated:
             self.hub.failed_connects.count(address)
             raise
@@ -196,12 +199,16 @@ class RealtimeConsumer:
         self.subscription = subscription
         last_seq = self._asked_last_seq()
         welcome, missed = await in_database(self._look, last_seq)
+        if self.outbox.closed is not None:
+            return  # logged out or judged meanwhile
         self.entered(welcome)
         self.send(welcome)
-        if last_seq is not None:
-            await self._send_missed(missed, last_seq, welcome.last_seq)
+        # Both before what is missed: a client may take any time to read that.
         assert self.identity is not None
         self._lifetime.lasts(self.identity.expires_at)
+        subscription.begin(welcome.last_seq)
+        if last_seq is not None:
+            await self._send_missed(missed, last_seq, welcome.last_seq)
         subscription.release(welcome.last_seq)
 
     def _look(self, last_seq: int | None) -> tuple[Welcome, list[LoggedEvent] | None]:
@@ -328,17 +335,14 @@ class RealtimeConsumer:
         try:
             while self._doubtful and self.outbox.closed is None:
                 self._doubtful = False
-                async with self._catching_up:
-                    await self._judge_once()
+                await self._judge_once()
         finally:
             self._judgement = None
 
     async def _judge_once(self) -> None:
-        subscription = self.subscription
-        if subscription is None:
-            return
         try:
-            self.identity = await in_database(self._judge_in_database)
+            async with self._identifying:
+                await in_database(self._judge_in_database)
         except RealtimeError as refusal:
             self._refuse(refusal)
         except Exception as problem:  # noqa: BLE001 - the right is still in doubt, whatever failed
@@ -346,14 +350,15 @@ class RealtimeConsumer:
             self._doubtful = True
             await asyncio.sleep(_JUDGE_AGAIN)
         else:
-            if subscription.held is not None:
+            subscription = self.subscription
+            # Who is catching up has looked as well, and releases what is held itself.
+            if subscription and subscription.held is not None and not self._catching_up.locked():
                 subscription.release(subscription.cursor)
 
-    def _judge_in_database(self) -> auth.Identity:
+    def _judge_in_database(self) -> None:
         assert self.identity is not None
         self.identity = auth.judge(self.identity)
         self.welcome()
-        return self.identity
 
     # What every socket can do
 
@@ -381,22 +386,24 @@ class RealtimeConsumer:
             if subscription is None:
                 return  # refused while this waited
             subscription.hold()
-            head = subscription.cursor
             try:
                 welcome, missed = await in_database(self._look, command.last_seq)
-                head = welcome.last_seq
-                await self._send_missed(missed, command.last_seq, head)
+                await self._send_missed(missed, command.last_seq, welcome.last_seq)
             except wire.NotFound as refusal:
                 self._refuse(refusal)
-            finally:
-                subscription.release(head)
+            except Exception:
+                self.judge()  # releases what is held, once the right to it is known
+                raise
+            else:
+                subscription.release(welcome.last_seq)
 
     async def refresh_token(self, command: wire.RefreshToken) -> None:
-        async with self._catching_up:  # a judgement must not bring the old token back
+        async with self._identifying:  # a judgement must not bring the old token back
             identity = await in_database(auth.identify, Credential(command.token), None)
             if identity.user.pk != self.user.pk:
                 raise wire.Forbidden("This token is another user's.")
             self.identity = identity
+            self.hub.arrived(self, self.user.pk)  # what made this login doubtful meanwhile
         self._lifetime.lasts(identity.expires_at)
         until = wire.timestamp(identity.expires_at) if identity.expires_at else None
         self.send(wire.TokenRefreshed(expires_at=until))

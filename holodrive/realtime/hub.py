@@ -67,7 +67,7 @@ class Subscription:
     caught up.
     """
 
-    __slots__ = ("cursor", "held", "on_removed", "outbox", "topic", "user_id")
+    __slots__ = ("cursor", "held", "held_bytes", "on_removed", "outbox", "topic", "user_id")
 
     def __init__(
         self, topic: "_Topic", outbox: Outbox, user_id: int, on_removed: Callable[[], None]
@@ -78,10 +78,11 @@ class Subscription:
         self.on_removed = on_removed
         self.cursor = 0
         self.held: list[tuple[int, SharedFrame]] | None = []
+        self.held_bytes = 0
 
     def deliver(self, seq: int, frame: SharedFrame) -> None:
         if self.held is not None:
-            self.held.append((seq, frame))
+            self._keep(seq, frame)
         elif seq > self.cursor:
             self.cursor = seq
             self.outbox.send(frame)
@@ -94,10 +95,24 @@ class Subscription:
         if self.held is None and seq == self.cursor:
             self.outbox.send(frame, ephemeral=True)
 
+    def _keep(self, seq: int, frame: SharedFrame) -> None:
+        """As bounded as the outbox that it would go to: a client may take any time to catch up."""
+        assert self.held is not None
+        self.held_bytes += len(frame.bytes)
+        if 0 < settings.REALTIME_OUTBOX_BYTES < self.held_bytes:
+            self.outbox.close(CloseCode.TOO_SLOW)
+            self.held.clear()
+        else:
+            self.held.append((seq, frame))
+
     def hold(self) -> None:
         """Keep live events back: what was missed goes out before them."""
         if self.held is None:
-            self.held = []
+            self.held, self.held_bytes = [], 0
+
+    def begin(self, cursor: int) -> None:
+        """Up to this seq the socket gets everything from the log: what is live starts behind it."""
+        self.topic.begin(cursor)
 
     def release(self, cursor: int) -> None:
         """The socket has everything up to this seq; what was held behind it follows, then all that

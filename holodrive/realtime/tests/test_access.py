@@ -20,6 +20,7 @@ from holodrive.realtime import hub as hub_module
 from holodrive.realtime.lifetime import Lifetime
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.tokens import ObtainSerializer
+from notifications.models import Notification
 from testing.browser import session_of
 from testing.client import access_token
 
@@ -459,3 +460,124 @@ def test_the_conversation_deleted_with_its_members_closes_their_sockets(server, 
     trip.delete()
     assert socket.frame("participant_removed")["user_id"] == rider.pk
     assert end_of(socket) == ("not_found", 4404)
+
+
+# A client that does not read
+
+
+@pytest.fixture
+def stalled(monkeypatch):
+    """From now on no client takes what it missed."""
+    from holodrive.realtime.outbox import Outbox
+
+    async def ready(self):
+        while self.closed is None:  # noqa: ASYNC110 - a stalled transport says nothing either
+            await asyncio.sleep(0.01)
+        return False
+
+    monkeypatch.setattr(Outbox, "ready", ready)
+
+
+@pytest.mark.parametrize("missed", ["at the join", "by a resume"])
+@pytest.mark.parametrize("end", ["deactivated", "expired"])
+async def test_who_does_not_read_what_was_missed_stays_no_longer(
+    connect, make_user, stalled, missed, end
+):
+    user = await sync_to_async(make_user)()
+    await Notification.objects.acreate(recipient=user, title="missed")
+    headers = await sync_to_async(short_token)(user, 2 if end == "expired" else 600)
+    asked = "?last_seq=0" if missed == "at the join" else ""
+    socket = await connect(NOTIFICATIONS + asked, headers=headers)
+    await socket.frame("connection_established")
+    if not asked:
+        socket.send({"type": "resume", "last_seq": 0})
+        await asyncio.sleep(0.1)  # it has begun: no frame says so
+    if end == "deactivated":
+        user.is_active = False
+        await user.asave()
+    expected = "token_expired" if end == "expired" else "unauthenticated"
+    assert (await socket.frame("error"))["code"] == expected
+    assert await socket.closed() == 4401
+
+
+async def test_a_resume_that_fails_gives_nothing_that_a_removal_holds_back(
+    connect, trip, monkeypatch
+):
+    from django.db import OperationalError
+
+    from holodrive.realtime import auth, consumer
+
+    judge, failures = auth.judge, [OperationalError("gone")] * 2
+
+    def failing(*args):
+        if failures:
+            raise failures.pop()
+        return judge(*args)
+
+    def gone(*args):
+        raise OperationalError("gone")
+
+    socket = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+    monkeypatch.setattr(consumer, "_JUDGE_AGAIN", 0.2)
+    monkeypatch.setattr(auth, "judge", failing)
+    monkeypatch.setattr(consumer.RealtimeConsumer, "_look", gone)
+    await Participant.objects.filter(user=trip.rider).adelete()
+    await Message(conversation=trip, sender=trip.driver, text="secret").asave()
+    assert (await socket.frame())["type"] == "participant_removed"
+    socket.send({"type": "resume", "last_seq": 0})
+    assert (await socket.frame())["code"] == "unavailable"
+    assert (await socket.frame())["code"] == "not_found"
+    assert await socket.closed() == 4404
+
+
+async def test_a_failed_resume_costs_no_event(connect, trip, monkeypatch):
+    from django.db import OperationalError
+
+    from holodrive.realtime import consumer
+
+    async def failing(function, *args, **kwargs):
+        if function.__name__ == "_look":
+            await Message(conversation=trip, sender=trip.driver, text="held").asave()
+            await asyncio.sleep(0.1)  # the hub has it
+            raise OperationalError("gone")
+        return await in_database(function, *args, **kwargs)
+
+    in_database = consumer.in_database
+    socket = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+    monkeypatch.setattr(consumer, "in_database", failing)
+    socket.send({"type": "resume", "last_seq": 0})
+    assert (await socket.frame())["code"] == "unavailable"
+    assert (await socket.frame("chat_message"))["message"] == "held"
+
+
+async def test_a_login_ended_while_its_token_is_taken_over_is_not_lost(
+    connect, make_user, monkeypatch
+):
+    """As for a connect, now for `token_refresh`."""
+    from holodrive.realtime import consumer
+
+    user = await sync_to_async(make_user)()
+    token = await sync_to_async(ObtainSerializer.get_token)(user)
+    in_database = consumer.in_database
+
+    async def slow(function, *args, **kwargs):
+        found = await in_database(function, *args, **kwargs)
+        await RevokedSession.objects.acreate(
+            sid=token["sid"], expires_at=datetime.now(UTC) + timedelta(days=1)
+        )
+        await asyncio.sleep(0)  # the hub hears of it
+        return found
+
+    socket = await connect(NOTIFICATIONS, user)
+    monkeypatch.setattr(consumer, "in_database", slow)
+    socket.send({"type": "token_refresh", "token": str(token.access_token)})
+    assert (await socket.frame())["code"] == "unauthenticated"
+    assert await socket.closed() == 4401
+
+
+async def test_a_session_that_no_database_can_hold_is_refused(connect, make_user, settings):
+    """PostgreSQL takes no NUL; a quoted cookie can bring one."""
+    cookie = f'{settings.SESSION_COOKIE_NAME}="{"a" * 32}\\000"'
+    socket = await connect(NOTIFICATIONS, headers={"Cookie": cookie, "Origin": "http://testserver"})
+    assert (await socket.frame())["code"] == "unauthenticated"
+    assert await socket.closed() == 4401

@@ -322,3 +322,32 @@ async def test_a_digest_follows_what_it_is_of_and_never_overtakes(hub, committed
     assert late.got == ["e3", "digest of e3"]
     subscription.release(1)
     assert held.got == ["e2", "e3", "digest of e3"]
+
+
+async def test_what_waits_for_a_client_to_catch_up_is_bounded(hub, committed, settings):
+    """A client may take any time to read what it missed, and others may write meanwhile."""
+    settings.REALTIME_OUTBOX_BYTES = 1000
+    slow, other = Recorder(), Recorder()
+    first = hub.subscribe(STREAM, slow, user_id=1)
+    first.begin(0)
+    hub.subscribe(STREAM, other, user_id=2).release(0)
+    while committed.head < 200:
+        hub.accept([committed.commit()])
+    assert len(other.got) == 200
+    assert slow.closed == CloseCode.TOO_SLOW
+    assert not first.held
+
+
+async def test_a_stream_begins_before_its_first_socket_has_read_what_it_missed(hub, committed):
+    """Else all that comes meanwhile would wait in the hub."""
+    outbox = Recorder()
+    subscription = hub.subscribe(STREAM, outbox, user_id=1)
+    early = committed.commit()
+    hub.accept([early])
+    subscription.begin(0)
+    late = committed.commit()
+    hub.accept([late])
+    assert not hub._topics[STREAM].early
+    assert outbox.got == []
+    subscription.release(0)
+    assert outbox.got == ["e1", "e2"]

@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed
 from chat.models import Message
 from holodrive.realtime import consumer
 from holodrive.realtime.limits import FrameLimit, MinuteLimit
+from holodrive.realtime.tests.test_access import short_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -158,6 +159,18 @@ def test_only_failures_count_against_an_address(start_server, dial, make_user):
     ]
     assert guess("203.0.113.8") == ("unauthenticated", 4401)
     dial(server, NOTIFICATIONS, user, headers={"X-Real-IP": "203.0.113.8"})
+
+
+async def test_an_expired_token_is_no_guess(connect, make_user, settings):
+    """Every phone that wakes up brings one, and thousands may share a carrier's address."""
+    settings.REALTIME_FAILED_CONNECTS_PER_ADDRESS = 2
+    user = await sync_to_async(make_user)()
+    headers = await sync_to_async(short_token)(user, -1)
+    for _ in range(3):
+        socket = await connect(NOTIFICATIONS, headers=headers)
+        assert (await socket.frame())["code"] == "token_expired"
+        assert await socket.closed() == 4401
+    await connect(NOTIFICATIONS, user)
 
 
 def test_the_limits_are_the_documented_ones():
