@@ -9,10 +9,14 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chat import events, overview, services
+from chat import audit, events, overview, queue_events, services, workflow
+from chat.models import is_support
 from holodrive.realtime import log, schema
 from holodrive.realtime.rest import Page, View, answer, page, page_limit, query_text, read_body
+from holodrive.realtime.wire import Forbidden, InvalidMessage
 from notifications import services as notifications
+
+_CHOICES = ("filter", "kind", "q")
 
 
 class MessagePage(Page, kw_only=True):
@@ -52,12 +56,17 @@ class Unread(msgspec.Struct, kw_only=True):
 
 class Conversations(View):
     @extend_schema(
-        operation_id="conversations_list", parameters=schema.CURSOR, responses=ConversationPage
+        operation_id="conversations_list",
+        parameters=[*schema.CURSOR, *schema.QUEUE],
+        responses=ConversationPage,
     )
     def get(self, request: Request) -> Response:
-        """The caller's conversations, the newest message first."""
+        """The caller's conversations, the newest message first; support may filter."""
         found = overview.conversations_of(
-            request.user, cursor=request.query_params.get("cursor"), limit=page_limit(request)
+            request.user,
+            cursor=request.query_params.get("cursor"),
+            limit=page_limit(request),
+            choice=_choice(request),
         )
         shown = ConversationPage(
             results=found.items, has_more=found.next is not None, next=found.next
@@ -88,11 +97,31 @@ class Conversations(View):
         return services.OpenedConversation(trip, created=True)
 
 
+def _choice(request: Request) -> overview.Choice:
+    asked = {name: request.query_params[name] for name in _CHOICES if name in request.query_params}
+    if asked and not is_support(request.user):
+        raise Forbidden(f"{', '.join(asked)}: for support only.")
+    if "q" in asked:
+        asked["q"] = query_text(request, "q", shortest=2, longest=200)
+    try:
+        return msgspec.convert(asked, overview.Choice)
+    except msgspec.ValidationError as problem:
+        raise InvalidMessage(str(problem)) from None
+
+
 class Conversation(View):
     @extend_schema(responses=events.ConversationItem)
     def get(self, request: Request, conversation_id: str) -> Response:
         """One conversation."""
         id = services.conversation_id(conversation_id)
+        return answer(overview.conversation_of(request.user, id))
+
+    @extend_schema(request=queue_events.ChangeConversation, responses=events.ConversationItem)
+    def patch(self, request: Request, conversation_id: str) -> Response:
+        """Support: assign, unassign, set the priority or the status."""
+        id = services.conversation_id(conversation_id)
+        changes = read_body(request, queue_events.ChangeConversation)
+        workflow.change(user=request.user, conversation_id=id, changes=changes)
         return answer(overview.conversation_of(request.user, id))
 
 
@@ -102,6 +131,8 @@ class Messages(View):
         """A page of the history."""
         id = services.conversation_id(conversation_id)
         conversation = services.conversation_for(request.user, id)
+        if is_support(request.user):
+            audit.looked(request.user, id)
         stream = events.stream_of(id)
         head = log.heads([stream]).get(
             stream, 0

@@ -1,4 +1,8 @@
 from django.apps import AppConfig
+from django.conf import settings
+
+# What a project that does not set these gets. holodrive/settings.py reads each from a variable.
+DEFAULTS = {"CHAT_PHONE_REGION": "UZ", "CHAT_REPLY_NEEDS_PERMISSION": False}
 
 
 class ChatConfig(AppConfig):
@@ -6,4 +10,7 @@ class ChatConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        for name, value in DEFAULTS.items():
+            if not hasattr(settings, name):
+                setattr(settings, name, value)
         from chat import signals  # noqa: F401

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from chat import events, services
+from chat import audit, events, services
+from chat.models import is_support
 from chat.typing_state import TypingState
 from holodrive.realtime import publish, wire
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
@@ -29,7 +30,10 @@ class ChatConsumer(RealtimeConsumer):
         return events.stream_of(self.conversation_id)
 
     def welcome(self) -> events.ConnectionEstablished:
-        return services.welcome(self.user, self.conversation_id)
+        welcome = services.welcome(self.user, self.conversation_id)
+        if is_support(self.user):
+            audit.looked(self.user, self.conversation_id)
+        return welcome
 
     def entered(self, welcome: wire.Welcome) -> None:
         assert isinstance(welcome, events.ConnectionEstablished)

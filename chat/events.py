@@ -17,8 +17,11 @@ from holodrive.realtime.wire import (
 )
 
 if TYPE_CHECKING:
-    from chat.models import Message, Participant
+    from chat.models import Conversation, Message, Participant
 
+Kind = Literal["support", "trip"]
+Status = Literal["open", "pending", "snoozed", "resolved", "closed"]
+Priority = Literal["low", "normal", "high", "urgent"]
 LONGEST_MESSAGE = 4_000  # code points
 LONGEST_PREVIEW = 100
 
@@ -49,8 +52,9 @@ class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established")
 
 
 class ChatMessage(Event, kw_only=True, tag="chat_message"):
-    """A message; `created_at` as 2025-11-22T13:15:22.970153+00:00. Over REST also when it was
-    edited or deleted, if it was: then `message` is the text of now, or empty.
+    """A message; `created_at` as 2025-11-22T13:15:22.970153+00:00. `masked`, if contact details are
+    hidden in it. Over REST also when it was edited or deleted, if it was: then `message` is the
+    text of now, or empty.
     """
 
     message: str
@@ -60,6 +64,7 @@ class ChatMessage(Event, kw_only=True, tag="chat_message"):
     created_at: str
     message_id: int
     client_message_id: str | None
+    masked: bool | msgspec.UnsetType = msgspec.UNSET
     edited_at: str | msgspec.UnsetType = msgspec.UNSET
     deleted_at: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -94,6 +99,22 @@ class AlreadyDeleted(Frame, kw_only=True, tag="message_deleted"):
 
 class ParticipantRemoved(Removal, kw_only=True, tag="participant_removed"):
     """This user takes part no longer; their own sockets close with 4404 behind it."""
+
+
+class ConversationState(msgspec.Struct, kw_only=True):
+    """What riders and drivers see of a conversation's state."""
+
+    id: int
+    kind: Kind
+    subject: str
+    status: Status
+    closes_at: str | None
+
+
+class ConversationUpdated(Event, kw_only=True, tag="conversation_updated"):
+    """Its status, subject or end has changed."""
+
+    conversation: ConversationState
 
 
 class MessageAck(Frame, kw_only=True, tag="message_ack"):
@@ -152,6 +173,7 @@ def chat_message(row: "Message") -> ChatMessage:
         message_id=row.pk,
         client_message_id=row.client_message_id,
         seq=row.seq,
+        masked=True if row.original else msgspec.UNSET,
         edited_at=timestamp(row.edited_at) if row.edited_at else msgspec.UNSET,
         deleted_at=timestamp(row.deleted_at) if row.deleted_at else msgspec.UNSET,
     )
@@ -170,6 +192,16 @@ def is_message_of(event: str, user_id: int) -> bool:
     for: its quotes are escaped.)
     """
     return event.startswith('{"type":"chat_message",') and f'"sender_id":{user_id},' in event
+
+
+def conversation_state(row: "Conversation") -> ConversationState:
+    return ConversationState(
+        id=row.pk,
+        kind=row.kind,  # type: ignore[arg-type]
+        subject=row.subject,
+        status=row.status,  # type: ignore[arg-type]
+        closes_at=timestamp(row.closes_at) if row.closes_at else None,
+    )
 
 
 def already_edited(row: "Message") -> AlreadyEdited:
@@ -234,6 +266,11 @@ class SetTyping(Command, kw_only=True, tag="typing"):
 # Over REST only
 
 
+class Person(msgspec.Struct, kw_only=True):
+    user_id: int
+    name: str
+
+
 class ParticipantItem(msgspec.Struct, kw_only=True):
     user_id: int
     name: str
@@ -255,19 +292,27 @@ class MessagePreview(msgspec.Struct, kw_only=True):
 
 class ConversationItem(msgspec.Struct, kw_only=True):
     """A conversation as one user sees it; `unread_count` is of others' messages behind the user's
-    read cursor.
+    read cursor. The last four fields are there for support only.
     """
 
     id: int
-    kind: Literal["support", "trip"]
+    kind: Kind
     subject: str
-    status: Literal["open", "pending", "snoozed", "resolved", "closed"]
+    status: Status
     created_at: str
     closes_at: str | None
     last_message_at: str | None
     unread_count: int
     participants: list[ParticipantItem]
     last_message: MessagePreview | None
+    assignee: Person | msgspec.UnsetType | None = msgspec.UNSET
+    priority: Priority | msgspec.UnsetType = msgspec.UNSET
+    waiting_since: str | msgspec.UnsetType | None = msgspec.UNSET
+    snoozed_until: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+def person(user: Any) -> Person:
+    return Person(user_id=user.pk, name=name_of(user))
 
 
 def participant(row: "Participant") -> ParticipantItem:

@@ -1,18 +1,26 @@
-"""Conversations, who takes part, and what was said. Saving a Message publishes it."""
+"""Conversations, who takes part, and what was said; support's notes, canned replies, audit log.
+Saving a Message, a Note, or what shows of a Conversation, publishes it.
+"""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from chat import events
+from chat import canned_text, events, note_events
+from holodrive.realtime import log
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
 
 _USER = settings.AUTH_USER_MODEL
 SUPPORT_PERMISSION = "chat.view_conversation"
+CHANGE, ASSIGN = "chat.change_conversation", "chat.assign_conversation"
+REPLY = "chat.reply_conversation"
+VIEW_NOTES, ADD_NOTES = "chat.view_note", "chat.add_note"
+UNMASK = "chat.unmask_message"
 
 
 def is_support(user: Any) -> bool:
@@ -20,6 +28,13 @@ def is_support(user: Any) -> bool:
     the event loop.
     """
     return bool(user.is_active and user.is_staff and user.has_perm(SUPPORT_PERMISSION))
+
+
+def may_reply(user: Any) -> bool:
+    """Whether somebody of support may answer: whoever may view, unless the project says that it
+    takes a permission of its own.
+    """
+    return not settings.CHAT_REPLY_NEEDS_PERMISSION or bool(user.has_perm(REPLY))
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -74,11 +89,27 @@ class Conversation(models.Model):
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(fields=["-last_message_at", "-id"], name="conversation_latest")
+            models.Index(fields=["-last_message_at", "-id"], name="conversation_latest"),
+            models.Index(fields=["status", "-last_message_at", "-id"], name="conversation_queue"),
+            models.Index(fields=["assignee", "status"], name="conversation_assigned"),
+            models.Index(
+                fields=["snoozed_until"],
+                condition=models.Q(status="snoozed"),
+                name="conversation_snoozed",
+            ),
+        ]
+        permissions: ClassVar = [
+            ("assign_conversation", "Can claim and assign conversations"),
+            ("reply_conversation", "Can reply in conversations"),
         ]
 
     def __str__(self) -> str:
         return self.subject or f"{self.get_kind_display()} {self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Under the lock of its stream: what changes of it is told in the order of the commits."""
+        with log.writing(*([] if self.pk is None else [events.stream_of(self.pk)])):
+            super().save(*args, **kwargs)
 
     def is_closed(self) -> bool:
         if self.status == self.Status.CLOSED:
@@ -123,7 +154,10 @@ class Message(PublishedModel):
         Conversation, on_delete=models.CASCADE, related_name="messages"
     )
     sender = models.ForeignKey(_USER, on_delete=models.PROTECT, related_name="messages")
-    text = models.TextField()
+    text = models.TextField(help_text="As everybody sees it: in trips without contact details.")
+    original = models.TextField(
+        blank=True, default="", editable=False, help_text="As it was sent, if `text` hides a part."
+    )
     client_message_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 - NULLs do not collide
     is_from_support = models.BooleanField(default=False, editable=False)
     seq = models.BigIntegerField(
@@ -133,7 +167,7 @@ class Message(PublishedModel):
     edited_at = models.DateTimeField(null=True, blank=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    sets_along: ClassVar = {"text": "edited_at"}
+    sets_along: ClassVar = {"text": ("edited_at", "original")}
 
     objects = MessageQuerySet.as_manager()
 
@@ -150,9 +184,135 @@ class Message(PublishedModel):
         indexes: ClassVar = [
             models.Index(fields=["conversation", "id"], name="message_conversation_id")
         ]
+        permissions: ClassVar = [("unmask_message", "Can see what messages hide")]
+
+    def __str__(self) -> str:
+        return self.text[:50]
+
+    @property
+    def as_sent(self) -> str:
+        return self.original or self.text
+
+    def streams(self) -> Iterator[str]:
+        yield events.stream_of(self.conversation_id)
+
+
+class NoteQuerySet(PublishedQuerySet["Note"]):
+    use_instead = "chat.notes.add_note(...) or Note(...).save()"
+
+
+class Note(PublishedModel):
+    """Of support, for support: in a stream of its own, so that others see not even a hole."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="notes")
+    author = models.ForeignKey(_USER, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    client_note_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 - NULLs do not collide
+    seq = models.BigIntegerField(editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = NoteQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        conversation_id: int
+        author_id: int
+
+    class Meta:
+        default_permissions = ("add", "view")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["conversation", "author", "client_note_id"], name="note_written_once"
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["conversation", "id"], name="note_conversation_id")
+        ]
 
     def __str__(self) -> str:
         return self.text[:50]
 
     def streams(self) -> Iterator[str]:
-        yield events.stream_of(self.conversation_id)
+        yield note_events.stream_of(self.conversation_id)
+
+
+class CannedReply(models.Model):
+    """A text that agents insert by its code."""
+
+    code = models.SlugField(unique=True, help_text="What an agent types behind the slash.")
+    text = models.TextField(
+        max_length=events.LONGEST_MESSAGE,
+        help_text=f"Variables: {', '.join(map('{{{}}}'.format, canned_text.VARIABLES))}.",
+    )
+
+    class Meta:
+        ordering: ClassVar = ["code"]
+        verbose_name_plural = "canned replies"
+
+    def __str__(self) -> str:
+        return f"/{self.code}"
+
+    def clean(self) -> None:
+        unknown = canned_text.unknown_variables(self.text)
+        if unknown:
+            raise ValidationError({"text": f"No such variable: {', '.join(unknown)}."})
+
+
+class AppendOnlyError(TypeError):
+    """A change of what must stay as it was written."""
+
+
+class AuditQuerySet(models.QuerySet["AuditEntry"]):
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("The audit log is append-only.")
+
+    update = delete = bulk_update = _refuse
+    aupdate = adelete = abulk_update = _refuse
+
+
+class AuditEntry(models.Model):
+    """Who of support did what. Names no row by a constraint: it outlives whom and what it is
+    about.
+    """
+
+    class Action(models.TextChoices):
+        VIEWED = "viewed", "Viewed"
+        CLAIMED = "claimed", "Claimed"
+        ASSIGNED = "assigned", "Assigned"
+        STATUS = "status", "Status changed"
+        PRIORITY = "priority", "Priority changed"
+        UNMASKED = "unmasked", "Unmasked"
+
+    actor = models.ForeignKey(
+        _USER, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    actor_name = models.CharField(max_length=200)
+    action = models.CharField(max_length=10, choices=Action.choices)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    detail = models.JSONField(default=dict)
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = AuditQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        conversation_id: int
+        actor_id: int | None
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name_plural = "audit log"
+        indexes: ClassVar = [
+            models.Index(fields=["conversation", "actor", "at"], name="audit_conversation")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor_name}: {self.action} {self.conversation_id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError("The audit log is append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("The audit log is append-only.")

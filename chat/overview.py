@@ -2,16 +2,22 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from functools import reduce
+from operator import or_
+from typing import Any, Literal, NamedTuple
 
-from django.db.models import Count, F, OuterRef, Prefetch, Q, Subquery, Value
+import msgspec
+from django.contrib.auth import get_user_model
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from chat import events
-from chat.models import Conversation, Message, Participant
+from chat import events, queue_events
+from chat.models import Conversation, Message, Participant, is_support
 from chat.services import no_such_conversation
+from chat.workflow import wake_due
 from holodrive.realtime.wire import InvalidMessage, timestamp
 
+_OVER = (Conversation.Status.RESOLVED, Conversation.Status.CLOSED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -23,51 +29,125 @@ class Conversations(NamedTuple):
     next: str | None
 
 
-def conversations_of(user: Any, *, cursor: str | None, limit: int) -> Conversations:
-    """The user's conversations, the newest message first; those without one before all others.
-    Four queries, however many there are. Raises InvalidMessage for a wrong cursor.
+class Choice(msgspec.Struct, kw_only=True):
+    """Which conversations support wants to see."""
+
+    filter: Literal["mine", "unassigned", "all", "closed"] | None = None
+    kind: events.Kind | None = None
+    q: str | None = None
+
+    @property
+    def puts_unread_first(self) -> bool:
+        """Of what is over, nothing waits to be read: a rider's message reopens it."""
+        return self.filter is not None and self.filter != "closed"
+
+
+def conversations_of(
+    user: Any,
+    *,
+    cursor: str | None,
+    limit: int,
+    choice: Choice = Choice(),  # noqa: B008 - constant
+) -> Conversations:
+    """The user's conversations, the newest message first; those without one before all others. Of
+    support's choice those that this user has not read come first. As many queries for one as for
+    all. Raises InvalidMessage for a wrong cursor.
     """
-    rows = Conversation.objects.visible_to(user).order_by(
-        F("last_message_at").desc(nulls_first=True), "-id"
-    )
+    if choice.filter is not None:
+        wake_due()
+    rows = _seen_by(user, _chosen(user, Conversation.objects.visible_to(user), choice))
+    order = [F("last_message_at").desc(nulls_first=True), "-id"]
+    if choice.puts_unread_first:
+        rows = rows.annotate(is_unread=Exists(_unread_messages(user)))
+        order.insert(0, "-is_unread")
+    rows = rows.order_by(*order)
     if cursor is not None:
-        rows = rows.filter(_behind(cursor))
-    found = list(_seen_by(user, rows)[: limit + 1])
+        rows = rows.filter(_behind(cursor, choice.puts_unread_first))
+    found = list(rows[: limit + 1])
     shown = found[:limit]
-    return Conversations(_items(shown), _cursor(shown[-1]) if len(found) > limit else None)
+    is_staff = is_support(user)
+    return Conversations(
+        _items(shown, is_staff), _cursor(shown[-1]) if len(found) > limit else None
+    )
+
+
+def _chosen(user: Any, rows: Any, choice: Choice) -> Any:
+    if choice.filter == "closed":
+        rows = rows.filter(status__in=_OVER)
+    elif choice.filter is not None:
+        rows = rows.exclude(status__in=_OVER)
+    if choice.filter == "mine":
+        rows = rows.filter(assignee=user)
+    elif choice.filter == "unassigned":
+        rows = rows.filter(assignee=None, kind=Conversation.Kind.SUPPORT)
+    if choice.kind is not None:
+        rows = rows.filter(kind=choice.kind)
+    return rows if choice.q is None else rows.filter(_mentions(choice.q))
+
+
+def _mentions(text: str) -> Q:
+    """In the subject or in a message; or every word in the name of one who takes part."""
+    members = Participant.objects.filter(conversation=OuterRef("pk"))
+    for word in text.split():
+        members = members.filter(
+            reduce(or_, (Q(**{f"user__{field}__icontains": word}) for field in name_fields()))
+        )
+    messages = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=text)
+    return Q(subject__icontains=text) | Q(Exists(members)) | Q(Exists(messages))
+
+
+def name_fields() -> list[str]:
+    """The fields of this project's users that a name is looked for in."""
+    model: Any = get_user_model()
+    has = {field.name for field in model._meta.get_fields()}
+    return [name for name in (model.USERNAME_FIELD, "first_name", "last_name") if name in has]
 
 
 def conversation_of(user: Any, id: int) -> events.ConversationItem:
     """Raises NotFound."""
     rows = _seen_by(user, Conversation.objects.visible_to(user).filter(pk=id))
-    for item in _items(list(rows)):
+    for item in _items(list(rows), is_support(user)):
         return item
     raise no_such_conversation()
 
 
-def _seen_by(user: Any, rows: Any) -> Any:
-    messages = Message.objects.filter(conversation=OuterRef("pk")).order_by()
+def _unread_messages(user: Any) -> Any:
+    """Others' messages behind the user's cursor, in the conversation of the outer query."""
     cursor = Participant.objects.filter(conversation=OuterRef(OuterRef("pk")), user=user)
-    unread = messages.filter(
-        id__gt=Coalesce(Subquery(cursor.values("last_read_id")), Value(0)), deleted_at=None
-    ).exclude(sender=user)
+    return (
+        Message.objects.filter(
+            conversation=OuterRef("pk"),
+            id__gt=Coalesce(Subquery(cursor.values("last_read_id")), Value(0)),
+            deleted_at=None,
+        )
+        .exclude(sender=user)
+        .order_by()
+    )
+
+
+def _seen_by(user: Any, rows: Any) -> Any:
+    messages = Message.objects.filter(conversation=OuterRef("pk")).order_by("-id")
+    unread = _unread_messages(user).values("conversation").annotate(count=Count("pk"))
     members = Participant.objects.select_related("user").order_by("id")
-    return rows.annotate(
-        unread=Subquery(unread.values("conversation").annotate(count=Count("pk")).values("count")),
-        newest=Subquery(messages.order_by("-id").values("pk")[:1]),
-    ).prefetch_related(Prefetch("participants", members))
+    return (
+        rows.select_related("assignee")
+        .annotate(
+            unread=Subquery(unread.values("count")), newest=Subquery(messages.values("pk")[:1])
+        )
+        .prefetch_related(Prefetch("participants", members))
+    )
 
 
-def _items(rows: Iterable[Any]) -> list[events.ConversationItem]:
+def _items(rows: Iterable[Any], for_support: bool) -> list[events.ConversationItem]:
     rows = list(rows)
     messages = Message.objects.select_related("sender").in_bulk(
         [row.newest for row in rows if row.newest]
     )
-    return [_item(row, messages.get(row.newest)) for row in rows]
+    return [_item(row, messages.get(row.newest), for_support) for row in rows]
 
 
-def _item(row: Any, newest: Message | None) -> events.ConversationItem:
-    return events.ConversationItem(
+def _item(row: Any, newest: Message | None, for_support: bool) -> events.ConversationItem:
+    item = events.ConversationItem(
         id=row.pk,
         kind=row.kind,
         subject=row.subject,
@@ -79,26 +159,49 @@ def _item(row: Any, newest: Message | None) -> events.ConversationItem:
         participants=[events.participant(member) for member in row.participants.all()],
         last_message=events.preview(newest) if newest else None,
     )
+    if for_support:
+        item.assignee = events.person(row.assignee) if row.assignee else None
+        item.priority = queue_events.priority_of(row)
+        item.waiting_since = timestamp(row.waiting_since) if row.waiting_since else None
+        item.snoozed_until = timestamp(row.snoozed_until) if row.snoozed_until else None
+    return item
 
 
-def _cursor(row: Conversation) -> str:
-    """The place of a row in the list: microseconds since 1970 (empty without a message) and id."""
+def _cursor(row: Any) -> str:
+    """The place of a row in the list: microseconds since 1970 (empty without a message) and id; and
+    before them, where unread ones come first, whether it is one.
+    """
     moment = row.last_message_at
-    return f"{(moment - _EPOCH) // _MICROSECOND if moment else ''}_{row.pk}"
+    place = f"{(moment - _EPOCH) // _MICROSECOND if moment else ''}_{row.pk}"
+    return f"{int(row.is_unread)}_{place}" if hasattr(row, "is_unread") else place
 
 
-def _behind(cursor: str) -> Q:
-    at, _, id = cursor.partition("_")
+def _behind(cursor: str, unread_first: bool) -> Q:
+    if not unread_first:
+        return _behind_place(cursor)
+    is_unread, _, place = cursor.partition("_")
+    if is_unread not in ("0", "1"):
+        raise _wrong_cursor()
+    same = Q(is_unread=is_unread == "1") & _behind_place(place)
+    return same | Q(is_unread=False) if is_unread == "1" else same
+
+
+def _behind_place(place: str) -> Q:
+    at, _, id = place.partition("_")
     digits = (at or "0") + id
     if not id or not digits.isascii() or not digits.isdigit() or max(len(at), len(id)) > 18:
-        raise InvalidMessage("cursor must be the `next` of another page.")
+        raise _wrong_cursor()
     if not at:
         return Q(last_message_at=None, id__lt=int(id)) | Q(last_message_at__isnull=False)
     try:
         moment = _EPOCH + int(at) * _MICROSECOND
     except OverflowError:
-        raise InvalidMessage("cursor must be the `next` of another page.") from None
+        raise _wrong_cursor() from None
     return Q(last_message_at__lt=moment) | Q(last_message_at=moment, id__lt=int(id))
+
+
+def _wrong_cursor() -> InvalidMessage:
+    return InvalidMessage("cursor must be the `next` of another page.")
 
 
 def unread_counts(user: Any) -> dict[int, int]:

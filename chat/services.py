@@ -6,11 +6,18 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.db import transaction
-from django.db.models import Case, F, Subquery, Value, When
+from django.db.models import Subquery
 from django.utils import timezone
 
-from chat import cursors, events
-from chat.models import SUPPORT_PERMISSION, Conversation, Message, Participant, is_support
+from chat import cursors, events, queue_events
+from chat.models import (
+    SUPPORT_PERMISSION,
+    Conversation,
+    Message,
+    Participant,
+    is_support,
+    may_reply,
+)
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
 from holodrive.realtime.scrub import scrub
@@ -113,13 +120,15 @@ def send_message(
             ).first()
             if sent is not None:
                 changed_since = sent.edited_at or sent.deleted_at  # then the text proves nothing
-                if sent.text != text and not changed_since:
+                if sent.as_sent != text and not changed_since:
                     raise IdempotencyConflict(
                         "This client_message_id was sent with another text.", client_message_id
                     )
                 return SentMessage(sent, duplicate=True)
         if conversation.is_closed():
             raise ConversationClosed("This conversation is closed.", client_message_id)
+        if is_support(user) and not may_reply(user):
+            raise Forbidden("You may not reply here.", client_message_id)
         message = Message(
             conversation=conversation,
             sender=user,
@@ -143,13 +152,14 @@ def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str)
     with log.writing(events.stream_of(conversation_id)):
         message = _own_message(user, conversation_id, message_id)
         if message.deleted_at:
-            raise _no_such_message()
+            raise no_such_message()
         if message.conversation.is_closed():
             raise ConversationClosed("This conversation is closed.")
         if message.created_at + EDITABLE < timezone.now():
             raise Forbidden("A message can be edited for 15 minutes after it was sent.")
-        changed = message.text != text
-        message.text = text
+        # What it shows, sent back as it is, is no new text either.
+        changed = text not in (message.text, message.as_sent)
+        message.text = text if changed else message.text
         message.save(update_fields=["text", "edited_at"])
     return EditedMessage(message, changed)
 
@@ -164,13 +174,18 @@ def delete_message(*, user: Any, conversation_id: int, message_id: int) -> Edite
         message = _own_message(user, conversation_id, message_id)
         if message.deleted_at:
             return EditedMessage(message, changed=False)
-        message.text, message.deleted_at = "", timezone.now()
-        Message._base_manager.filter(pk=message.pk).update(text="", deleted_at=message.deleted_at)
+        message.text, message.original, message.deleted_at = "", "", timezone.now()
+        Message._base_manager.filter(pk=message.pk).update(
+            text="", original="", deleted_at=message.deleted_at
+        )
         _scrub_log(stream, message_id)
         log.append(
             stream,
             events.MessageDeleted(message_id=message_id, deleted_at=timestamp(message.deleted_at)),
         )
+        newest = cursors.newest_message(conversation_id, MAX_INTEGER)
+        if message.conversation.kind == Conversation.Kind.SUPPORT and newest == message_id:
+            tell_queue(message)
         notifications.redact(conversation_id=conversation_id, message_id=message_id, text=_DELETED)
     return EditedMessage(message, changed=True)
 
@@ -179,14 +194,15 @@ def _own_message(user: Any, conversation_id: int, message_id: int) -> Message:
     conversation = conversation_for(user, conversation_id)
     message = messages_of(conversation).select_related("conversation").filter(pk=message_id).first()
     if message is None:
-        raise _no_such_message()
+        raise no_such_message()
     if message.sender_id != user.pk:
         raise Forbidden("This message is somebody else's.")
     own: Message = message
     return own
 
 
-def _no_such_message() -> NotFound:
+def no_such_message() -> NotFound:
+    """Like an absent one: nothing is said of messages elsewhere."""
     return NotFound("There is no such message.")
 
 
@@ -254,14 +270,19 @@ def follow_up(message: Message) -> None:
     """What a new message brings about, in its transaction: the conversation moves, its sender has
     read it, and its members are notified.
     """
-    conversation, sender_id = message.conversation, message.sender_id
-    notified, concerned = recipients(message), set()
+    # Of now: the instance in memory may be older than the row.
+    conversation = Conversation.objects.get(pk=message.conversation_id)
+    changed, sender_id = _moved_by(conversation, message), message.sender_id
+    notified, concerned = recipients(conversation, message), set()
     if notifications.unread_of_conversation(sender_id, conversation.pk).exists():
         concerned = {sender_id}
+    queue = [queue_events.STREAM] if changed else []  # all messages must not wait for one lock
     # All streams in one statement, so in one order, and ahead of the participant's row, as
     # `mark_read` takes them.
-    with log.writing(*map(notifications.stream_of, notified | concerned)):
-        _touch(conversation, message)
+    with log.writing(*queue, *map(notifications.stream_of, notified | concerned)):
+        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=message.created_at)
+        if changed:
+            conversation.save(update_fields=changed)
         if message.is_from_support:
             cursors.admit_support(conversation.pk, sender_id)
         # Who answers has read what came before. No frame says so: the message does.
@@ -270,6 +291,8 @@ def follow_up(message: Message) -> None:
             notifications.mark_conversation_read(
                 user_id=sender_id, conversation_id=conversation.pk, up_to_message_id=message.pk
             )
+        if conversation.kind == Conversation.Kind.SUPPORT:
+            tell_queue(message)
         notifications.notify(
             notified,
             title=f"New message from {events.name_of(message.sender)}",
@@ -281,38 +304,59 @@ def follow_up(message: Message) -> None:
         )
 
 
-def _touch(conversation: Conversation, message: Message) -> None:
-    """Only what changes here: the instance in memory may be older than the row."""
-    changes: dict[str, Any] = {"last_message_at": message.created_at}
-    if not message.is_from_support:
-        reopened = When(status=Conversation.Status.RESOLVED, then=Value(Conversation.Status.OPEN))
-        changes["status"] = Case(reopened, default=F("status"))
-    Conversation.objects.filter(pk=conversation.pk).update(**changes)
+def _moved_by(conversation: Conversation, message: Message) -> set[str]:
+    """The fields that a new message changes: a rider's or driver's reopens and, in a support
+    conversation, waits for an answer; support's is the answer.
+    """
+    Status = Conversation.Status
+    changed = set()
+    if message.is_from_support:
+        if conversation.waiting_since is not None:
+            conversation.waiting_since = None
+            changed.add("waiting_since")
+        return changed
+    if conversation.status in (Status.RESOLVED, Status.SNOOZED):
+        conversation.status, conversation.snoozed_until = Status.OPEN, None
+        changed |= {"status", "snoozed_until"}
+    if conversation.kind == Conversation.Kind.SUPPORT and conversation.waiting_since is None:
+        conversation.waiting_since = message.created_at
+        changed.add("waiting_since")
+    return changed
 
 
-def recipients(message: Message) -> set[int]:
+def tell_queue(message: Message) -> None:
+    """The newest message, for the list of who watches the queue: without a place in its log, whose
+    lock all messages would share.
+    """
+    log.tell(
+        queue_events.STREAM,
+        queue_events.ConversationActivity(
+            conversation_id=message.conversation_id,
+            last_message_at=timestamp(message.created_at),
+            last_message=events.preview(message),
+        ),
+    )
+
+
+def recipients(conversation: Conversation, message: Message) -> set[int]:
     """Participating riders and drivers; in support conversations also the assignee, or while nobody
     is assigned all active support staff. Never the sender, nor who has muted the conversation.
     """
-    conversation = message.conversation
     members = Participant.objects.filter(
         conversation=conversation, role__in=(_Role.RIDER, _Role.DRIVER)
     ).exclude(muted_until__gt=timezone.now())
     found = set(members.values_list("user_id", flat=True))
     if conversation.kind == Conversation.Kind.SUPPORT:
-        assignee = (
-            Conversation.objects.filter(pk=conversation.pk)
-            .values_list("assignee_id", flat=True)
-            .get()
-        )
-        found |= {assignee} if assignee else set(_support_staff())
+        assignee = conversation.assignee_id
+        found |= {assignee} if assignee else set(support_staff().values_list("pk", flat=True))
     return found - {message.sender_id}
 
 
-def _support_staff() -> Any:
+def support_staff() -> Any:
+    """Active staff that may view conversations."""
     # Not the manager's with_perm: only a UserManager has it.
     staff = ModelBackend().with_perm(SUPPORT_PERMISSION)
-    return staff.filter(is_staff=True, is_active=True).values_list("pk", flat=True)
+    return staff.filter(is_staff=True, is_active=True)
 
 
 @transaction.atomic

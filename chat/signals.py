@@ -1,15 +1,16 @@
-"""Turns a saved Message into its event and the notifications it causes, inside the transaction that
-saves it.
+"""Turns saved rows into their events, and a message into the notifications it causes, inside the
+transaction that saves them.
 """
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
-from chat import events, services
-from chat.models import Message, Participant, is_support
+from chat import events, masking, note_events, queue_events, services
+from chat.models import Conversation, Message, Note, Participant, is_support
 from holodrive.realtime import log
 from holodrive.realtime.wire import timestamp
 
@@ -27,15 +28,32 @@ def complete(
         instance.seq = log.next_seq(events.stream_of(instance.conversation_id))
         instance.is_from_support = is_support(instance.sender)
         instance._edited = False  # type: ignore[attr-defined]
+        _mask(instance)
         return
-    stored = Message.objects.filter(pk=instance.pk).only("text", "deleted_at").first()
+    stored = Message.objects.filter(pk=instance.pk).only("text", "original", "deleted_at").first()
     if stored and stored.deleted_at:  # in the admin, say: what was taken back stays so
-        instance.text, instance.deleted_at = "", stored.deleted_at
+        instance.text, instance.original, instance.deleted_at = "", "", stored.deleted_at
+    elif stored and stored.text == instance.text:
+        instance.original = stored.original
+    else:
+        _mask(instance)
     stores_text = update_fields is None or "text" in update_fields
-    changed = not stored or stored.text != instance.text
+    changed = not stored or stored.as_sent != instance.as_sent
     instance._edited = stores_text and changed  # type: ignore[attr-defined]
     if instance._edited:  # type: ignore[attr-defined]
         instance.edited_at = timezone.now()
+
+
+def _mask(message: Message) -> None:
+    """Rider and driver do not get each other's contact details. The text itself is masked, so that
+    whatever shows, logs, finds or quotes a message cannot forget to.
+    """
+    message.original = ""
+    if message.is_from_support or message.conversation.kind != Conversation.Kind.TRIP:
+        return
+    hidden = masking.masked(message.text, settings.CHAT_PHONE_REGION)
+    if hidden != message.text:
+        message.original, message.text = message.text, hidden
 
 
 @receiver(post_save, sender=Message)
@@ -61,3 +79,65 @@ def remove(instance: Participant, **kwargs: Any) -> None:
     stream = events.stream_of(instance.conversation_id)
     with log.writing(stream):
         log.append(stream, events.ParticipantRemoved(user_id=instance.user_id))
+
+
+@receiver(pre_save, sender=Note)
+def number(instance: Note, raw: bool = False, **kwargs: Any) -> None:
+    if not raw and instance._state.adding:
+        instance.seq = log.next_seq(note_events.stream_of(instance.conversation_id))
+
+
+@receiver(post_save, sender=Note)
+def publish_note(instance: Note, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    if created and not raw:
+        log.append(note_events.stream_of(instance.conversation_id), note_events.note(instance))
+
+
+@receiver(pre_save, sender=Conversation)
+def remember_what_is_known(instance: Conversation, raw: bool = False, **kwargs: Any) -> None:
+    """The stream is locked here, so what is read now is what the last event said."""
+    instance._known = (  # type: ignore[attr-defined]
+        None if raw or instance._state.adding else _stored(instance.pk)
+    )
+
+
+@receiver(post_save, sender=Conversation)
+def publish_conversation(
+    instance: Conversation, created: bool, raw: bool = False, **kwargs: Any
+) -> None:
+    if raw:
+        return
+    if created:
+        if instance.kind == Conversation.Kind.SUPPORT:
+            publish_to_queue(instance.pk)
+        return
+    # The row is asked: of a save with `update_fields` the instance knows only part.
+    known, row = instance._known, _stored(instance.pk)  # type: ignore[attr-defined]
+    if known is None or row is None:
+        return
+    state = events.conversation_state(row)
+    if state != events.conversation_state(known):
+        log.append(events.stream_of(row.pk), events.ConversationUpdated(conversation=state))
+    if queue_events.queued(row, ()) != queue_events.queued(known, ()):
+        publish_to_queue(row.pk)
+
+
+@receiver(post_save, sender=Participant)
+def join(instance: Participant, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    """The queue shows who it is that asks."""
+    if created and not raw and instance.conversation.kind == Conversation.Kind.SUPPORT:
+        publish_to_queue(instance.conversation_id)
+
+
+def publish_to_queue(id: int) -> None:
+    """Under the queue's lock, which comes after that of the conversation."""
+    with log.writing(queue_events.STREAM):
+        row = _stored(id)
+        members = Participant.objects.filter(conversation=id).select_related("user").order_by("id")
+        if row is not None:
+            shown = queue_events.queued(row, members)
+            log.append(queue_events.STREAM, queue_events.QueueUpdated(conversation=shown))
+
+
+def _stored(id: int) -> Conversation | None:
+    return Conversation.objects.select_related("assignee").filter(pk=id).first()

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from chat import api
+from chat import api, support_api
 
 urlpatterns = [
     path("conversations/", api.Conversations.as_view(), name="conversations"),
@@ -16,6 +16,19 @@ urlpatterns = [
         api.Message.as_view(),
         name="message",
     ),
+    path(
+        "conversations/<str:conversation_id>/messages/<int:message_id>/unmask/",
+        support_api.Unmask.as_view(),
+        name="message-unmask",
+    ),
+    path(
+        "conversations/<str:conversation_id>/claim/",
+        support_api.Claim.as_view(),
+        name="conversation-claim",
+    ),
+    path("conversations/<str:conversation_id>/notes/", support_api.Notes.as_view(), name="notes"),
+    path("canned-replies/", support_api.CannedReplies.as_view(), name="canned-replies"),
+    path("agents/", support_api.Agents.as_view(), name="agents"),
     path("messages/search/", api.MessageSearch.as_view(), name="message-search"),
     path("unread/", api.UnreadCounts.as_view(), name="unread"),
 ]

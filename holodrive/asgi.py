@@ -12,6 +12,7 @@ from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from chat.consumers import ChatConsumer  # noqa: E402
+from chat.support_consumers import NotesConsumer, SupportConsumer  # noqa: E402
 from holodrive.realtime.consumer import UnknownEndpoint  # noqa: E402
 from holodrive.realtime.credentials import LiftCredentials  # noqa: E402
 from holodrive.realtime.database import BoundedRequests  # noqa: E402
@@ -23,6 +24,8 @@ websocket = URLRouter(
     [
         re_path(r"^ws/notifications/$", NotificationConsumer.as_asgi()),
         re_path(r"^ws/chat/(?P<conversation_id>[^/]+)/$", ChatConsumer.as_asgi()),
+        re_path(r"^ws/support/$", SupportConsumer.as_asgi()),
+        re_path(r"^ws/support/notes/(?P<conversation_id>[^/]+)/$", NotesConsumer.as_asgi()),
         re_path(r"", UnknownEndpoint.as_asgi()),
     ]
 )

@@ -104,6 +104,11 @@ REALTIME_FRAMES_BURST = env.number("REALTIME_FRAMES_BURST", 30, at_least=1)
 REALTIME_LOG_DAYS = env.number("REALTIME_LOG_DAYS", 7)
 REALTIME_DRAIN_SECONDS = env.seconds("REALTIME_DRAIN_SECONDS", 10, at_least=0)
 
+# Chat. Phone numbers without a country code are of this region; and whether support answers only
+# with a permission of its own (chat.reply_conversation).
+CHAT_PHONE_REGION = env.text("CHAT_PHONE_REGION", "UZ")
+CHAT_REPLY_NEEDS_PERMISSION = env.flag("CHAT_REPLY_NEEDS_PERMISSION", default=False)
+
 # What clients dial; where the server listens follows from it unless REALTIME_BIND says otherwise.
 WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")
 WEBSOCKET_PORT = env.number("WEBSOCKET_PORT", 9000, at_least=1, at_most=65_535)

@@ -70,7 +70,7 @@ class Notification(PublishedModel):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     read_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    sets_along: ClassVar = {"status": "read_at"}
+    sets_along: ClassVar = {"status": ("read_at",)}
 
     objects = NotificationQuerySet.as_manager()
 

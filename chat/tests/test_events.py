@@ -30,6 +30,25 @@ FRAMES = [
         '"message_id":38,"client_message_id":null}',
     ),
     (
+        events.ChatMessage(
+            seq=5, message="Call me: •••", sender_id=2, created_at=AT, message_id=38,
+            sender_name="S", is_from_support=False, client_message_id=None, masked=True,
+        ),
+        '{"type":"chat_message","seq":5,"message":"Call me: •••","sender_id":2,'
+        f'"sender_name":"S","is_from_support":false,"created_at":"{AT}",'
+        '"message_id":38,"client_message_id":null,"masked":true}',
+    ),
+    (
+        events.ConversationUpdated(
+            seq=9,
+            conversation=events.ConversationState(
+                id=2, kind="support", subject="Lost phone", status="resolved", closes_at=None
+            ),
+        ),
+        '{"type":"conversation_updated","seq":9,"conversation":{"id":2,"kind":"support",'
+        '"subject":"Lost phone","status":"resolved","closes_at":null}}',
+    ),
+    (
         events.MessageEdited(seq=6, message_id=38, message="Hi", edited_at=AT),
         f'{{"type":"message_edited","seq":6,"message_id":38,"message":"Hi","edited_at":"{AT}"}}',
     ),

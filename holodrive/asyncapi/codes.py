@@ -23,6 +23,7 @@ ERRORS: dict[ErrorCode, str] = {
     ErrorCode.NOT_FOUND: "no such thing for this user; as the first frame, closes with 4404",
     ErrorCode.CONVERSATION_CLOSED: "the conversation takes no more messages",
     ErrorCode.IDEMPOTENCY_CONFLICT: "this `client_message_id` was used for another text",
+    ErrorCode.ALREADY_CLAIMED: "over REST only: somebody else has the conversation",
     ErrorCode.UNAUTHENTICATED: "no or bad credentials (closes with 4401)",
     ErrorCode.TOKEN_EXPIRED: "the token has expired (closes with 4401)",
     ErrorCode.RATE_LIMITED: "too much of something: wait, then send it again",

@@ -1,4 +1,4 @@
-"""The AsyncAPI document of both sockets, built from the wire structs. No models, no I/O."""
+"""The AsyncAPI document of all sockets, built from the wire structs. No models, no I/O."""
 
 import copy
 import re
@@ -18,10 +18,12 @@ ASYNCAPI = "3.1.0"
 _COMPONENTS = "#/components/schemas/{name}"
 
 _DESCRIPTION = """\
-Two WebSockets: a user's notifications, and the messages of one conversation. Frames are JSON \
-objects in text messages, each with a `type`. Ignore fields and types that you do not know.
+WebSockets: a user's notifications, the messages of one conversation; and for support its \
+queue, and the private notes of one conversation. Frames are JSON objects in text messages, each \
+with a `type`. Ignore fields and types that you do not know.
 
-A user's notifications are one stream, each conversation is another. A frame that tells of a \
+A user's notifications are one stream, each conversation is another, and so are the queue and \
+each conversation's notes. A frame that tells of a \
 change is an event of its stream and carries its number there: `seq`, from 1, without holes. \
 Remember the last one that you have processed; after a lost connection, `?last_seq=` in the URL \
 (or the `resume` frame) brings exactly what was missed. Frames without `seq` are answers and \
@@ -98,11 +100,23 @@ _CHANNELS: Json = {
             }
         },
     },
+    "support": {
+        "summary": "What changes in support's queue.",
+        "description": "For staff with `chat.view_conversation`; others are closed with 4404.",
+    },
+    "notes": {
+        "summary": "Support's private notes of one conversation.",
+        "description": "For staff with `chat.view_note`; others are closed with 4404.",
+        "parameters": {
+            "conversation_id": {"description": "The conversation's id.", "examples": ["1"]}
+        },
+    },
 }
 
 # For the shapes whose docstring does not say it.
 _SUMMARIES = {
     "NotificationsConnectionEstablished": "The first frame: what is unread.",
+    "NotesConnectionEstablished": "The first frame.",
     "ChatConnectionEstablished": "The first frame: what was read.",
     "NotificationRead": "One was read, on any device.",
     "MarkAsRead": "Marks one notification read.",

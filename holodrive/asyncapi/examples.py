@@ -12,6 +12,20 @@ _AT = "2025-11-22T13:15:22.970153+00:00"
 _ID = "7d0f2c4e-5a1b-4b8e-9d57-0c9c1f3f6a10"
 
 _VALUES: dict[str, Any] = {
+    "author_id": 3,
+    "author_name": "Aziza Karimova",
+    "client_note_id": _ID,
+    "last_message_at": _AT,
+    "last_message": {
+        "message_id": 38,
+        "message": "Hello, how can I help you?",
+        "sender_id": 2,
+        "sender_name": "Sobirjon Bobojonov",
+        "created_at": _AT,
+        "deleted_at": None,
+    },
+    "note_id": 3,
+    "text": "Called the driver: the phone is in the car.",
     "client_message_id": _ID,
     "conversation_id": 1,
     "count": 1,
@@ -47,12 +61,42 @@ _VALUES: dict[str, Any] = {
     "user_name": "Sobirjon Bobojonov",
 }
 
+_STATE = {
+    "id": 1,
+    "kind": "support",
+    "subject": "Lost phone",
+    "status": "resolved",
+    "closes_at": None,
+}
+
 # What a shape says differently; each entry is one example of it.
 _VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "NotificationsConnectionEstablished": (
         {"message": "Connected to notifications", "user_id": "2"},
     ),
+    "SupportConnectionEstablished": (
+        {
+            "message": "Connected to support",
+            "permissions": ["chat.view_conversation", "chat.assign_conversation"],
+        },
+    ),
+    "NotesConnectionEstablished": ({"message": "Connected to notes"},),
     "ChatConnectionEstablished": ({"message": "Connected to chat"},),
+    "ConversationUpdated": ({"seq": 6, "conversation": _STATE},),
+    "QueueUpdated": (
+        {
+            "conversation": {
+                **_STATE,
+                "created_at": _AT,
+                "last_message_at": _AT,
+                "priority": "normal",
+                "assignee": {"user_id": 3, "name": "Aziza Karimova"},
+                "waiting_since": None,
+                "snoozed_until": None,
+                "participants": [{"user_id": 2, "name": "Sobirjon Bobojonov", "role": "rider"}],
+            }
+        },
+    ),
     "NotificationBody": (
         {
             "id": 38,
@@ -74,7 +118,10 @@ _VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "MarkAllAsRead": ({}, {"up_to_id": OMIT}),
     "SendMessage": ({}, {"client_message_id": OMIT}),
     # Over REST alone an item says that it was changed.
-    "ChatMessage": ({"edited_at": OMIT, "deleted_at": OMIT},),
+    "ChatMessage": (
+        {"masked": OMIT, "edited_at": OMIT, "deleted_at": OMIT},
+        {"message": "Call me: •••", "masked": True, "edited_at": OMIT, "deleted_at": OMIT},
+    ),
     "EditMessage": ({"message": "Hello, can I help you?"},),
     "AlreadyEdited": ({"message": "Hello, can I help you?"},),
     "MessageDeleted": ({"seq": 6},),

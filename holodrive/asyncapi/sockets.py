@@ -8,6 +8,7 @@ from types import ModuleType
 import msgspec
 
 from chat import events as chat_events
+from chat import note_events, queue_events
 from holodrive.realtime import wire
 from notifications import events as notification_events
 
@@ -37,6 +38,8 @@ class Socket:
 SOCKETS = (
     Socket("notifications", "Notifications", "/ws/notifications/", notification_events),
     Socket("chat", "Chat", "/ws/chat/{conversation_id}/", chat_events),
+    Socket("support", "Support", "/ws/support/", queue_events),
+    Socket("notes", "Notes", "/ws/support/notes/{conversation_id}/", note_events),
 )
 
 
@@ -47,7 +50,7 @@ def tag(shape: Shape) -> str:
 
 def keys() -> dict[Shape, str]:
     """A name for each shape, unique in the document: the class's own, with the socket before it
-    where both sockets have one of that name.
+    where another has one of that name.
     """
     owners = {shape: socket for socket in SOCKETS for shape in (*socket.commands, *socket.frames)}
     names = [shape.__name__ for shape in owners]

@@ -1,6 +1,7 @@
 """The base of models whose save publishes: writes lock streams first, and are never silent."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from django.db import models
@@ -36,7 +37,7 @@ class PublishedModel(models.Model):
     """
 
     # Fields that a receiver sets along with others: `save(update_fields=...)` must store them too.
-    sets_along: ClassVar[dict[str, str]] = {}
+    sets_along: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     class Meta:
         abstract = True
@@ -44,8 +45,8 @@ class PublishedModel(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         fields = kwargs.get("update_fields")
         if fields is not None:
-            along = {self.sets_along[field] for field in fields if field in self.sets_along}
-            kwargs["update_fields"] = {*fields, *along}
+            along = (self.sets_along.get(field, ()) for field in fields)
+            kwargs["update_fields"] = {*fields, *chain.from_iterable(along)}
         with log.writing(*self.streams()):
             super().save(*args, **kwargs)
 

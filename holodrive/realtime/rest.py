@@ -71,7 +71,7 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
 
 
 def _refusal(problem: RealtimeError) -> Response:
-    shown: dict[str, Any] = {"code": problem.code, "message": problem.message}
+    shown = {"code": problem.code, "message": problem.message, **problem.details}
     if not problem.retryable:
         return Response(shown, status=problem.status)
     headers = {"Retry-After": str(_RETRY_SECONDS)}

@@ -89,4 +89,16 @@ PAGE = [
     LIMIT,
 ]
 CURSOR = [_query("cursor", str, "The `next` of the page before."), LIMIT]
+CONVERSATION = _query("conversation", int, "Of this conversation.")
+QUEUE = [
+    _query(
+        "filter",
+        str,
+        "Support only: of the open, pending and snoozed ones `mine`, `unassigned` or `all`; or "
+        "`closed` (and resolved).",
+        enum=["mine", "unassigned", "all", "closed"],
+    ),
+    _query("kind", str, "Support only.", enum=["support", "trip"]),
+    _query("q", str, "Support only: in names, subjects and messages; 2 to 200 characters."),
+]
 SEARCH = [_query("q", str, "The text to find, 2 to 200 characters.", required=True), *PAGE]

@@ -59,6 +59,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     CONVERSATION_CLOSED = "conversation_closed"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    ALREADY_CLAIMED = "already_claimed"
     UNAUTHENTICATED = "unauthenticated"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     RATE_LIMITED = "rate_limited"
@@ -69,7 +70,9 @@ class ErrorCode(StrEnum):
 
 
 class RealtimeError(Exception):
-    """Something the client is told about: its class gives the wire code and the HTTP status."""
+    """Something the client is told about: its class gives the wire code and the HTTP status, and
+    `details` are fields beside them over REST.
+    """
 
     code = ErrorCode.INTERNAL
     status = 500
@@ -79,6 +82,7 @@ class RealtimeError(Exception):
         super().__init__(message)
         self.message = message
         self.ref = ref
+        self.details: dict[str, Any] = {}
 
 
 class Unavailable(RealtimeError):

@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from chat import events as chat_events
+from holodrive.asyncapi.sockets import SOCKETS
 from holodrive.realtime import wire
-from notifications import events as notification_events
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -118,7 +117,7 @@ def test_every_error_code_is_in_the_protocol(code: wire.ErrorCode) -> None:
 def frames() -> dict[str, list[type[msgspec.Struct]]]:
     """Every frame and command on the wire, by its type; some have more than one shape."""
     found: dict[str, list[type[msgspec.Struct]]] = {}
-    for module in (wire, chat_events, notification_events):
+    for module in (wire, *(socket.module for socket in SOCKETS)):
         for name, shape in vars(module).items():
             if not isinstance(shape, type) or shape.__module__ != module.__name__:
                 continue

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from chat.consumers import ChatConsumer
+from chat.support_consumers import NotesConsumer, SupportConsumer
 from holodrive.asyncapi import codes
 from holodrive.asyncapi import document as generator
 from holodrive.asyncapi.management.commands.asyncapi import Command
@@ -15,7 +16,12 @@ from holodrive.realtime import wire
 from notifications.consumers import NotificationConsumer
 
 SHAPES = {name: shape for shape, name in keys().items()}
-CONSUMERS = {"chat": ChatConsumer, "notifications": NotificationConsumer}
+CONSUMERS = {
+    "chat": ChatConsumer,
+    "notifications": NotificationConsumer,
+    "support": SupportConsumer,
+    "notes": NotesConsumer,
+}
 
 
 def messages(document, operation):

@@ -1,0 +1,63 @@
+"""Every wire shape of /ws/support/notes/<conversation_id>/, and of notes over REST. No models, no
+I/O.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from chat.events import LONGEST_MESSAGE, name_of
+from holodrive.realtime.wire import Event, Welcome, checked_text, timestamp
+
+if TYPE_CHECKING:
+    from chat.models import Note
+
+
+def stream_of(conversation_id: int) -> str:
+    """The stream of what support says among itself about a conversation."""
+    return f"conversation.{conversation_id}.notes"
+
+
+class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established"):
+    message: str = "Connected to notes"
+    conversation_id: int
+
+
+class NoteAdded(Event, kw_only=True, tag="note"):
+    """A private note: who has the permission sees it, and nobody else so much as a hole."""
+
+    note_id: int
+    conversation_id: int
+    text: str
+    author_id: int
+    author_name: str
+    client_note_id: str | None
+    created_at: str
+
+
+def note(row: "Note") -> NoteAdded:
+    return NoteAdded(
+        seq=row.seq,
+        note_id=row.pk,
+        conversation_id=row.conversation_id,
+        text=row.text,
+        author_id=row.author_id,
+        author_name=name_of(row.author),
+        client_note_id=row.client_note_id,
+        created_at=timestamp(row.created_at),
+    )
+
+
+# Over REST only
+
+
+class AddNote(msgspec.Struct, kw_only=True):
+    """1 to 4,000 code points, not blank; each client_note_id is stored once."""
+
+    text: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
+    client_note_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+    def __post_init__(self) -> None:
+        if not checked_text(self.text).strip():
+            raise ValueError("a note must not be blank")
+        checked_text(self.client_note_id or "")

@@ -1,0 +1,36 @@
+"""/ws/support/ and /ws/support/notes/<conversation_id>/: authorise and subscribe. Nothing is
+written here: the work of support is done over REST.
+"""
+
+from typing import ClassVar
+
+from chat import note_events, notes, queue_events, workflow
+from chat.services import conversation_id
+from holodrive.realtime.consumer import Handler, RealtimeConsumer
+from holodrive.realtime.wire import Command
+
+
+class SupportConsumer(RealtimeConsumer):
+    endpoint = "support"
+    commands: ClassVar[dict[type[Command], Handler]] = {}
+
+    def stream(self) -> str:
+        return queue_events.STREAM
+
+    def welcome(self) -> queue_events.ConnectionEstablished:
+        return workflow.welcome(self.user)
+
+
+class NotesConsumer(RealtimeConsumer):
+    endpoint = "notes"
+    commands: ClassVar[dict[type[Command], Handler]] = {}
+
+    @property
+    def conversation_id(self) -> int:
+        return conversation_id(self.scope["url_route"]["kwargs"]["conversation_id"])
+
+    def stream(self) -> str:
+        return note_events.stream_of(self.conversation_id)
+
+    def welcome(self) -> note_events.ConnectionEstablished:
+        return notes.welcome(self.user, self.conversation_id)

@@ -1,0 +1,178 @@
+"""Contact details between rider and driver: hidden wherever a message shows, kept as sent."""
+
+import json
+import time
+
+import pytest
+
+from chat import services
+from chat.masking import MASK, masked
+from chat.models import AuditEntry, Message
+from holodrive.realtime.models import Event
+from holodrive.realtime.wire import IdempotencyConflict
+from notifications.models import Notification
+
+NUMBERS = [
+    "+998901234567",
+    "+998 90 123 45 67",
+    "90 123 45 67",
+    "901234567",
+    "(90) 123-45-67",
+    "9 0 1 2 3 4 5 6 7",
+    "9.0.1.2.3.4.5.6.7",
+    "+7 916 123-45-67",
+    "+1 650-253-0000",
+    "rider@example.com",
+    "first.last+tag@mail.example.co.uk",
+    "rider @ example.com",
+]
+HARMLESS = [
+    "",
+    "Entrance 4, flat 128",
+    "It costs 150 000",
+    "At 18:30 on 2025-11-22",
+    "Order 12345678",
+    "Plate 01 A 123 BC",
+    "look at @me",
+    "a@b",
+]
+
+
+@pytest.mark.parametrize("secret", NUMBERS)
+def test_a_contact_is_hidden_wherever_it_stands(secret):
+    assert masked(secret, "UZ") == MASK
+    assert masked(f"call {secret}, please", "UZ") == f"call {MASK}, please"
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_is_no_contact_stays(text):
+    assert masked(text, "UZ") == text
+
+
+def test_several_are_all_hidden():
+    text = "901234567 or 911234567, or a@example.com"
+    assert masked(text, "UZ") == f"{MASK} or {MASK}, or {MASK}"
+
+
+@pytest.mark.parametrize("secret", NUMBERS)
+def test_masking_twice_changes_nothing_more(secret):
+    once = masked(f"{secret} {secret}", "UZ")
+    assert masked(once, "UZ") == once
+
+
+def test_numbers_without_a_country_code_are_of_the_region():
+    assert masked("650-253-0000", "US") == MASK
+    assert masked("650-253-0000", "UZ") == "650-253-0000"
+
+
+@pytest.mark.parametrize("part", ["a", "1", "1 ", "a.", "+1", "9-", "@", "a@", "(", "٣"])
+def test_no_text_of_4000_characters_takes_long(part):
+    began = time.process_time()
+    masked((part * 4000)[:4000], "UZ")
+    assert time.process_time() - began < 5  # a square or worse takes minutes
+
+
+# In conversations
+
+SECRET = "Call me: 90 123 45 67"
+SHOWN = f"Call me: {MASK}"
+
+
+def send(user, conversation, text=SECRET, **more):
+    return services.send_message(user=user, conversation_id=conversation.pk, text=text, **more)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_that_leaves_the_server_has_the_number(trip, rest_of):
+    message = send(trip.rider, trip).message
+    stored = Message.objects.get()
+    assert (stored.text, stored.original) == (SHOWN, SECRET)
+    assert message.text == SHOWN
+    clients = [rest_of(trip.driver), rest_of(trip.rider)]
+    path = f"/api/conversations/{trip.pk}"
+    for client in clients:
+        (item,) = client.get(f"{path}/messages/").json()["results"]
+        assert (item["message"], item["masked"]) == (SHOWN, True)
+        assert client.get(f"{path}/").json()["last_message"]["message"] == SHOWN
+        for needle in ("90 123", "45 67"):
+            assert client.get("/api/messages/search/", {"q": needle}).json()["results"] == []
+        assert len(client.get("/api/messages/search/", {"q": "Call me"}).json()["results"]) == 1
+    assert SHOWN in Notification.objects.get(recipient=trip.driver).message
+    assert Event.objects.count() > 1
+    for event in Event.objects.all():
+        assert "123 45" not in event.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edit_is_masked_too_and_a_deletion_takes_the_original(trip):
+    message = send(trip.rider, trip, "Hi").message
+    edit = {"user": trip.rider, "conversation_id": trip.pk, "message_id": message.pk}
+    assert services.edit_message(**edit, text=SECRET).changed
+    assert Message.objects.get().original == SECRET
+    assert not services.edit_message(**edit, text=SECRET).changed
+    assert not services.edit_message(**edit, text=SHOWN).changed
+    assert Message.objects.get().original == SECRET
+    other = SECRET.replace("67", "68")
+    assert services.edit_message(**edit, text=other).changed
+    assert (Message.objects.get().text, Message.objects.get().original) == (SHOWN, other)
+    assert services.edit_message(**edit, text="Bye").changed
+    assert (Message.objects.get().text, Message.objects.get().original) == ("Bye", "")
+    services.edit_message(**edit, text=SECRET)
+    assert not Event.objects.filter(text__contains="123 45").exists()
+    services.delete_message(**edit)
+    assert (Message.objects.get().text, Message.objects.get().original) == ("", "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_save_of_another_field_keeps_the_original(trip):
+    message = send(trip.rider, trip).message
+    row = Message.objects.get(pk=message.pk)
+    row.save()
+    assert Message.objects.get().original == SECRET
+    row.text = "901234567"
+    row.save(update_fields=["text"])
+    assert (Message.objects.get().text, Message.objects.get().original) == (MASK, "901234567")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_id_is_compared_with_what_was_sent(trip):
+    send(trip.rider, trip, client_message_id="a1")
+    assert send(trip.rider, trip, client_message_id="a1").duplicate
+    for other in (SHOWN, SECRET.replace("67", "68")):
+        with pytest.raises(IdempotencyConflict):
+            send(trip.rider, trip, other, client_message_id="a1")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_support_gives_numbers_and_gets_them(trip, asked, make_user):
+    admin = make_user("admin")
+    assert send(admin, trip).message.text == SECRET
+    assert send(asked.rider, asked).message.text == SECRET
+    assert send(admin, asked).message.text == SECRET
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_original_is_shown_to_who_may_and_the_log_says_so(trip, make_agent, rest_of):
+    message = send(trip.rider, trip).message
+    agent = make_agent("view_conversation", "unmask_message")
+    path = f"/api/conversations/{trip.pk}/messages/{message.pk}/unmask/"
+    assert rest_of(agent).post(path).json() == {"message_id": message.pk, "message": SECRET}
+    entry = AuditEntry.objects.get(action="unmasked")
+    assert (entry.actor_id, entry.conversation_id) == (agent.pk, trip.pk)
+    assert entry.detail == {"message_id": message.pk}
+    absent = rest_of(agent).post(path.replace(f"/{message.pk}/", "/999999/"))
+    assert (absent.status_code, absent.json()["code"]) == (404, "not_found")
+    for user in (trip.rider, trip.driver, make_agent("view_conversation")):
+        assert rest_of(user).post(path).status_code == 403
+    assert AuditEntry.objects.filter(action="unmasked").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_frame_on_both_sides_is_the_masked_one(trip, connect):
+    rider = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+    driver = await connect(f"/ws/chat/{trip.pk}/", trip.driver)
+    rider.send({"type": "chat_message", "message": SECRET, "client_message_id": "a1"})
+    for socket in (rider, driver):
+        text = json.dumps(await socket.frame("chat_message"), ensure_ascii=False)
+        assert f'"{SHOWN}"' in text
+        assert "123 45" not in text
