@@ -4,6 +4,7 @@ Under CI=true a part that is missing is an error.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,7 @@ class _Run:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and the runs are ended with it
     missing: list[str] = []
     databases = ["sqlite"]
     try:
