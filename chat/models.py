@@ -39,10 +39,15 @@ def may_reply(user: Any) -> bool:
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def visible_to(self, user: Any) -> "ConversationQuerySet":
-        """Riders and drivers: those they take part in. Support: any."""
+        """Riders and drivers: those they take part in. Support: any. Who took part as support has
+        no right left when that ends.
+        """
         if isinstance(user, AnonymousUser):
             return self.none()
-        return self if is_support(user) else self.filter(participants__user=user)
+        if is_support(user):
+            return self
+        roles = (Participant.Role.RIDER, Participant.Role.DRIVER)
+        return self.filter(participants__user=user, participants__role__in=roles)
 
 
 class Conversation(models.Model):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 
 from chat.models import Conversation, Message, Participant
 from holodrive.realtime import log
@@ -403,3 +404,16 @@ async def test_a_message_of_another_user_ends_nobodys_typing(rider, support, con
     await Message(conversation=conversation, sender=conversation.admin, text=text).asave()
     assert (await support.frame())["type"] == "chat_message"
     await support.quiet()
+
+
+async def test_who_was_support_may_not_come_back_as_somebody_else(connect, conversation):
+    """The reply made them a participant; their right to be here was that of support."""
+    agent = conversation.admin
+    await Message(conversation=conversation, sender=agent, text="hi").asave()
+    agent.is_staff = agent.is_superuser = False
+    agent.role = "driver"
+    await agent.asave()
+    agent = await get_user_model().objects.aget(pk=agent.pk)
+    socket = await connect(f"/ws/chat/{conversation.pk}/", agent, first_frame=False)
+    assert (await socket.frame())["code"] == "not_found"
+    assert await socket.closed() == 4404

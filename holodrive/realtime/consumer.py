@@ -53,6 +53,8 @@ _CLOSES: dict[type[RealtimeError], CloseCode] = {
     wire.RateLimited: CloseCode.RATE_LIMITED,
 }
 
+_COUNTED = {*range(1000, 1016), *CloseCode}
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Consumer = TypeVar("Consumer", bound="RealtimeConsumer")
 Handler = Callable[[Any, Any], Awaitable[None]]
@@ -296,7 +298,8 @@ class RealtimeConsumer:
         if self._judgement is not None:
             self._judgement.cancel()
         code = int(self.outbox.closed or self._code)
-        metrics.closes.labels(self.endpoint, code).inc()
+        # A client may close with any of 4,096 codes, and each label is kept for ever.
+        metrics.closes.labels(self.endpoint, code if code in _COUNTED else "other").inc()
         metrics.frames_received.labels(self.endpoint).inc(self._received)
         logger.info(
             "socket ended endpoint=%s user=%s code=%s seconds=%.1f in=%s out=%s session=%s",

@@ -43,6 +43,7 @@ _LAYER_RETRY = 0.5  # seconds until a refused join is tried again
 _DOUBTS_SECONDS = 10  # that a login may take, from its query to `arrived`
 _DOUBTS_KEPT = 1000
 _JUDGED_AT_ONCE = 500
+_JUDGE_PACE = 0.005  # seconds between two of them
 _JUDGE_ALL_SECONDS = 30  # between two looks at the rights of all who are connected
 
 
@@ -383,14 +384,18 @@ class Hub:
             await self._guarded(self.judge_all)
 
     async def judge_all(self) -> None:
-        """Ask the database for all at once, and judge those for whom something has changed."""
+        """Ask the database for all at once, and judge those for whom something has changed; not in
+        one burst, behind which everybody's commands would wait.
+        """
         sockets = self._sockets()
-        identities = [socket.identity for socket in sockets if socket.identity]
-        for start in range(0, len(identities), _JUDGED_AT_ONCE):
-            doubtful = await in_database(auth.doubtful, identities[start : start + _JUDGED_AT_ONCE])
-            for socket in sockets:
+        for start in range(0, len(sockets), _JUDGED_AT_ONCE):
+            part = sockets[start : start + _JUDGED_AT_ONCE]
+            identities = [socket.identity for socket in part if socket.identity]
+            doubtful = await in_database(auth.doubtful, identities)
+            for socket in part:
                 if socket.identity in doubtful:
                     socket.judge()
+                    await asyncio.sleep(_JUDGE_PACE)
 
     # What Redis brings
 

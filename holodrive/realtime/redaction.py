@@ -10,7 +10,7 @@ from typing import Any
 _SECRETS = re.compile(
     r"(?P<path>/ws/(?:notifications|chat/[^/\s?\"']+)/)[^\s?\"']+"
     r"|(?P<query>[?&](?:token|ticket)=)[^&\s\"']*"
-    r"|eyJ[\w-]{5,}\.[\w-]+\.[\w-]*"
+    r"|eyJ[\w-]{5,}(?:\.|%2[eE])[\w-]+(?:\.|%2[eE])[\w-]*"
 )
 
 

@@ -36,6 +36,7 @@ logger = logging.getLogger("redaction")
         (f'{{"refresh": "{JWT}"}}', '{"refresh": "[redacted]"}'),
         (f"{JWT}, {JWT}", "[redacted], [redacted]"),
         ("eyJhbGciOiJub25lIn0.eyJ1c2VyX2lkIjoxfQ.", "[redacted]"),
+        ("GET /nowhere/eyJhbGciOiJub25lIn0%2EeyJ1c2VyX2lkIjoxfQ%2exyz", "GET /nowhere/[redacted]"),
     ],
 )
 def test_a_credential_is_taken_out_and_the_rest_stays(text: str, clean: str) -> None:
