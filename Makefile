@@ -2,6 +2,7 @@
 # make test   the whole suite, on SQLite and on PostgreSQL
 # make check  style, types, layers, migrations, documents
 # make docs   docs/ as a site in site/; a warning or a broken link fails it
+# make messages  texts that templates and scripts want translated, into locale/; see CONTRIBUTING.md
 # make soak   the promises, each proved by numbers; minutes
 # make sabotage   one defence after another taken away: its test must notice; minutes
 # make bench  server CPU per delivery, beside the Channels tutorial
@@ -36,6 +37,15 @@ docs: .venv/development
 format: .venv/development
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The .mo files are committed: `make run` must not need gettext. A test fails when they are stale.
+messages: export SECRET_KEY = messages
+messages: export ENV_FILE =
+messages: .venv/development
+	@for domain in django djangojs; do $(BIN)/python manage.py makemessages --domain $$domain \
+		--locale ru --locale uz --no-location --no-obsolete --no-wrap --ignore .venv --ignore testing --ignore "*/tests/*" --ignore site \
+		--ignore docs --ignore staticfiles; done
+	@$(BIN)/python manage.py compilemessages --ignore .venv --verbosity 0
 
 soak: .venv/development
 	@$(BIN)/python -W ignore -m testing.soak

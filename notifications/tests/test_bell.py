@@ -447,4 +447,4 @@ def test_what_cannot_be_resumed_is_loaded_again(browser):
     page.goto("/admin/")
     server.was_asked(0, 0)
     expect_unread(page, 1)
-    assert len([url for url in loads if "/api/notifications/" in url]) == 2
+    assert len([url for url in loads if "/api/notifications/?" in url]) == 2

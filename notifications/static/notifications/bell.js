@@ -3,6 +3,8 @@
 // ties the two to the connection, which holodrive-realtime.js keeps.
 
 import { connect, SignedOut } from "../realtime/holodrive-realtime.js";
+import { fill, gettext, ngettext } from "./texts.js";
+import { agoText, clockText, dateText } from "./times.js";
 
 /**
  * @typedef {import("../realtime/holodrive-realtime.js").Frame} Frame
@@ -165,33 +167,26 @@ async function fetchPage(url, beforeId) {
 const TICK_MS = 30_000;
 const ANNOUNCE_AFTER_MS = 1_000;
 const SVG = "http://www.w3.org/2000/svg";
-const LANGUAGE = document.documentElement.lang || undefined;
-const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: "auto", style: "short" });
-const DAY = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium" });
-const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "full", timeStyle: "short" });
-/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
-const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
 
 /** @param {State} state */
 function stateText(state) {
-  if (state === "signed-out") return "Signed out - reload the page";
-  if (state === "stopped") return "Not connected - reload the page";
-  if (state === "waiting") return navigator.onLine ? "Reconnecting…" : "Offline - waiting for the network";
+  if (state === "signed-out") return gettext("Signed out - reload the page");
+  if (state === "stopped") return gettext("Not connected - reload the page");
+  if (state === "waiting") {
+    return navigator.onLine ? gettext("Reconnecting…") : gettext("Offline - waiting for the network");
+  }
   return null; // while connecting, the text before it stays
-}
-
-/** @param {string} timestamp */
-function timeText(timestamp) {
-  const then = new Date(timestamp);
-  const seconds = (Date.now() - then.getTime()) / 1000;
-  if (seconds >= 7 * 86_400) return DAY.format(then);
-  const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? ["second", Infinity];
-  return RELATIVE.format(-Math.floor(Math.max(0, seconds) / length), unit);
 }
 
 /** @param {number} count */
 function countText(count) {
   return count > 99 ? "99+" : String(count);
+}
+
+/** The button's name for those who do not see the badge. @param {number} count */
+function nameText(count) {
+  if (count === 0) return gettext("Notifications");
+  return fill(ngettext("Notifications, %(count)s unread", "Notifications, %(count)s unread", count), { count });
 }
 
 /**
@@ -295,7 +290,7 @@ class BellView {
     const badge = /** @type {HTMLElement} */ (this.#button.querySelector(".bell-badge"));
     badge.hidden = count === 0;
     badge.textContent = countText(count);
-    this.#button.setAttribute("aria-label", count ? `Notifications, ${count} unread` : "Notifications");
+    this.#button.setAttribute("aria-label", nameText(count));
     document.title = (count ? `(${countText(count)}) ` : "") + document.title.replace(/^\(\d+\+?\) /, "");
     this.#find(".bell-read-all").setAttribute("aria-disabled", String(count === 0));
   }
@@ -309,7 +304,7 @@ class BellView {
     this.#button.title = line.textContent ?? "";
     this.#button.classList.toggle("bell-is-away", !line.hidden);
     this.#button.dataset.state = state;
-    if (state === "signed-out" || state === "stopped") this.#say(`Notifications: ${text}`);
+    if (state === "signed-out" || state === "stopped") this.#say(fill(gettext("Notifications: %(state)s"), { state: text ?? "" }));
   }
 
   /** @param {Inbox} inbox */
@@ -363,7 +358,7 @@ class BellView {
     const title = element("span", "bell-row-title", notification.title);
     const message = element("span", "bell-row-message", notification.message);
     title.dir = message.dir = "auto"; // people write in other directions than the admin's
-    body.append(element("span", "bell-unseen bell-unread-word", "Unread:"), title, message, this.#time(notification));
+    body.append(element("span", "bell-unseen bell-unread-word", gettext("Unread:")), title, message, this.#time(notification));
     const mark = element("span", "bell-mark");
     mark.append(icon(notification.related_object_type));
     const target = this.#target(notification);
@@ -381,14 +376,14 @@ class BellView {
 
   /** @param {Item} notification */
   #time({ created_at }) {
-    const time = element("time", "bell-time", timeText(created_at));
+    const time = element("time", "bell-time", agoText(new Date(created_at)));
     time.dateTime = created_at;
-    time.title = MOMENT.format(new Date(created_at));
+    time.title = `${dateText(new Date(created_at))}, ${clockText(new Date(created_at))}`;
     return time;
   }
 
   #tick() {
-    for (const time of this.#panel.querySelectorAll("time")) time.textContent = timeText(time.dateTime);
+    for (const time of this.#panel.querySelectorAll("time")) time.textContent = agoText(new Date(time.dateTime));
   }
 
   /** @param {Item} notification */
@@ -401,7 +396,10 @@ class BellView {
 
   #announce() {
     const [first, ...more] = this.#toAnnounce.splice(0);
-    this.#say(more.length ? `${more.length + 1} new notifications` : `New notification: ${first.title}`);
+    const count = more.length + 1;
+    const title = first.title;
+    if (count === 1) this.#say(fill(gettext("New notification: %(title)s"), { title }));
+    else this.#say(fill(ngettext("%(count)s new notification", "%(count)s new notifications", count), { count }));
   }
 
   /** @param {string} text */
@@ -523,13 +521,13 @@ function startBell(button, panel, announcer) {
   async function onEarlier() {
     if (isFetching) return;
     isFetching = true;
-    view.showEarlier("Loading…", true);
+    view.showEarlier(gettext("Loading…"), true);
     try {
       const beforeId = inbox.oldestId;
       inbox.addEarlier(await currentPage(beforeId), beforeId);
-      view.showEarlier("Show earlier", false);
+      view.showEarlier(gettext("Show earlier"), false);
     } catch {
-      view.showEarlier("Could not load - try again", false);
+      view.showEarlier(gettext("Could not load - try again"), false);
     }
     isFetching = false;
     show();
