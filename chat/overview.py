@@ -87,13 +87,18 @@ def _chosen(user: Any, rows: Any, choice: Choice) -> Any:
 
 def _mentions(text: str) -> Q:
     """In the subject or in a message; or every word in the name of one who takes part."""
-    members = Participant.objects.filter(conversation=OuterRef("pk"))
+    # `IN`, each read once: of 100,000 messages EXISTS for each conversation took a second.
+    members = Participant.objects.all()
     for word in text.split():
         members = members.filter(
             reduce(or_, (Q(**{f"user__{field}__icontains": word}) for field in name_fields()))
         )
-    messages = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=text)
-    return Q(subject__icontains=text) | Q(Exists(members)) | Q(Exists(messages))
+    messages = Message.objects.filter(text__icontains=text)
+    return (
+        Q(subject__icontains=text)
+        | Q(pk__in=members.values("conversation"))
+        | Q(pk__in=messages.values("conversation"))
+    )
 
 
 def name_fields() -> list[str]:
