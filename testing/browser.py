@@ -5,6 +5,7 @@ database it makes before, or has another process do (`Site.shell`).
 """
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,15 @@ from django.test import Client
 
 from testing.parts import missing
 from testing.server import ServerProcess
+from testing.services import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 PATIENCE = 15_000  # milliseconds
 RECONNECT = 45_000  # two of the longest backoffs, and a start of the server
+_NODE = ROOT / "testing" / "node"
+_AXE = _NODE / "node_modules" / "axe-core" / "axe.min.js"
 _OPTIONS = [
     "--no-sandbox",  # CI runs as root
     "--disable-gpu",
@@ -72,3 +76,25 @@ def context_of(browser: "Browser", site: Site, session: str = "") -> "BrowserCon
         name = settings.SESSION_COOKIE_NAME
         context.add_cookies([{"name": name, "value": session, "url": site.url}])
     return context
+
+
+def accessibility_problems(page: "Page", *selectors: str) -> list[str]:
+    """What axe-core finds wrong inside these elements as they are now: rule, element, and why. It
+    is not a part of the page, so its policy does not stop it. An animation must have ended before.
+    """
+    if not _AXE.exists():
+        npm = shutil.which("npm") or missing("Accessibility", "npm (Debian: npm)")
+        install = [npm, "ci", "--no-audit", "--no-fund"]
+        subprocess.run(install, cwd=_NODE, capture_output=True, timeout=120)
+    if not _AXE.exists():
+        missing("Accessibility", "axe-core (npm ci in testing/node)")
+    page.evaluate(_AXE.read_text())
+    result = page.evaluate(
+        "selectors => axe.run({include: selectors.map(one => [one])})", list(selectors)
+    )
+    assert result["passes"], "axe looked at nothing"
+    return [
+        f"{problem['id']}: {node['html'][:120]}: {node['failureSummary']}"
+        for problem in result["violations"]
+        for node in problem["nodes"]
+    ]

@@ -8,7 +8,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from testing.browser import PATIENCE, RECONNECT, Site, chromium, context_of, session_of
+from testing.browser import (
+    PATIENCE,
+    RECONNECT,
+    Site,
+    accessibility_problems,
+    chromium,
+    context_of,
+    session_of,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page, WebSocketRoute
@@ -151,6 +159,21 @@ def test_escape_closes_the_panel_and_gives_the_focus_back(browser):
     bell.click()
     page.locator("#content").click(position={"x": 5, "y": 5})
     expect(panel).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong_with_the_bell_closed_and_open(site, browser, admin, scheme):
+    from playwright.sync_api import expect
+
+    site.ring(admin, "Your driver is here")
+    page = open_admin(browser)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    assert accessibility_problems(page, "#bell") == []
+    page.click("#bell")
+    expect(page.locator(".bell-row")).to_have_count(1)
+    assert accessibility_problems(page, "#bell", "#bell-panel") == []
+    page.locator("#bell").evaluate("bell => bell.removeAttribute('aria-label')")
+    assert accessibility_problems(page, "#bell") != []  # so axe looks
 
 
 def test_what_was_saved_while_the_server_was_dead_comes_exactly_once(site, browser, admin):
