@@ -142,6 +142,62 @@ def test_a_click_reads_and_leads_to_the_related_object(site, browser, admin):
     expect_unread(other, 0)
 
 
+def test_tabs_endless_scrolling_and_marking_one(site, browser, admin):
+    from playwright.sync_api import expect
+
+    site.shell(
+        "from notifications.models import Notification as N; "
+        f"[N.objects.create(recipient_id={admin.pk}, title=f'Number {{n}}', "
+        "status='unread' if n % 50 == 5 else 'read') for n in range(1, 131)]"
+    )
+    page = open_admin(browser)
+    expect_unread(page, 3)
+    page.click("#bell")
+    rows = page.locator(".bell-row")
+    expect(rows).to_have_count(20)
+    for count in (40, 60):
+        rows.last.scroll_into_view_if_needed()
+        page.locator(".bell-scroll").hover()
+        page.mouse.wheel(0, 5_000)
+        expect(rows).to_have_count(count)
+
+    page.get_by_role("tab", name="All").press("ArrowRight")
+    expect(page.get_by_role("tab", name="Unread")).to_be_focused()
+    titles = page.locator(".bell-row-title")
+    expect(titles).to_have_text(["Number 105", "Number 55", "Number 5"])
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    expect(rows.nth(1).get_by_role("button", name="Mark as read")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(titles).to_have_text(["Number 105", "Number 5"])
+    expect(rows.nth(1).locator(".bell-item")).to_be_focused()
+    expect_unread(page, 2)
+    page.get_by_role("button", name="Mark all as read").click()
+    expect(page.get_by_text("You’re all caught up")).to_be_visible()
+
+
+def test_a_toast_tells_of_a_new_one_in_a_closed_panel(site, browser, admin):
+    from playwright.sync_api import expect
+
+    page = open_admin(browser)
+    site.ring(admin, "Your driver is here")
+    toast = page.locator(".bell-toast")
+    expect(toast).to_have_text("Your driver is here")
+    page.emulate_media(reduced_motion="reduce")
+    assert accessibility_problems(page, "#bell-toasts") == []
+    toast.get_by_role("button", name="Dismiss").click()
+    expect(toast).to_have_count(0)
+    expect_unread(page, 1)
+    site.ring(admin, "Your driver waits")
+    toast.get_by_role("button", name="Your driver waits").click()
+    expect_unread(page, 1)
+    site.ring(admin, "Your driver left")
+    expect(toast).to_have_count(1)
+    page.click("#bell")
+    expect(toast).to_have_count(0)
+
+
 def test_escape_closes_the_panel_and_gives_the_focus_back(browser):
     from playwright.sync_api import expect
 

@@ -13,6 +13,7 @@ import { agoText, clockText, dateText } from "./times.js";
  * @typedef {{id: number, title: string, message: string, notification_type: string, related_object_type: string,
  *   related_object_id: number | null, created_at: string, status: string}} Item
  * @typedef {{results: Item[], has_more: boolean, last_seq: number}} Page
+ * @typedef {"all" | "unread"} Tab
  */
 
 // What is known
@@ -52,6 +53,20 @@ class Inbox {
   get unreadCount() {
     if (this.#askedToReadUpTo) return 0;
     return Math.max(0, this.#unread - this.#askedToRead.size);
+  }
+
+  /** Whether there are more than those here: all unread ones may be known before the last page is. @param {Tab} tab */
+  hasEarlierIn(tab) {
+    return this.hasEarlier && (tab === "all" || this.#unreadHere.length < this.unreadCount);
+  }
+
+  /** @param {Tab} tab */
+  latestOf(tab) {
+    return tab === "all" ? this.latestFirst : this.#unreadHere;
+  }
+
+  get #unreadHere() {
+    return this.latestFirst.filter((notification) => !this.isRead(notification));
   }
 
   /** @param {number} id */
@@ -166,6 +181,8 @@ async function fetchPage(url, beforeId) {
 
 const TICK_MS = 30_000;
 const ANNOUNCE_AFTER_MS = 1_000;
+const TOAST_MS = 7_000;
+const TOASTS_MOST = 3;
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @param {State} state */
@@ -215,15 +232,22 @@ class BellView {
   #panel;
   #announcer;
   /** @type {Map<number, {notification: Item, node: HTMLLIElement}>} */ #rows = new Map();
+  /** @type {Tab} */ #tab = "all";
+  /** @type {HTMLButtonElement[]} */ #tabs;
+  #toasts;
+  #hasFailed = false;
+  /** @type {IntersectionObserver | undefined} */ #endInSight;
   /** @type {Item[]} */ #toAnnounce = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #announceTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #ticker;
 
-  /** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer */
-  constructor(button, panel, announcer) {
+  /** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer @param {HTMLElement} toasts */
+  constructor(button, panel, announcer, toasts) {
     this.#button = button;
     this.#panel = panel;
     this.#announcer = announcer;
+    this.#toasts = toasts;
+    this.#tabs = [...panel.querySelectorAll("button")].filter((one) => one.role === "tab");
   }
 
   /**
@@ -231,6 +255,7 @@ class BellView {
    * @param {(id: number) => void} user.onRead
    * @param {() => void} user.onReadAll
    * @param {() => void} user.onEarlier
+   * @param {() => void} user.onTab
    * @param {(isOpen: boolean) => void} user.onToggle
    */
   listen(user) {
@@ -238,12 +263,56 @@ class BellView {
     list.addEventListener("click", (event) => this.#clicked(event, user.onRead));
     list.addEventListener("auxclick", (event) => event.button === 1 && this.#clicked(event, user.onRead));
     this.#find(".bell-read-all").addEventListener("click", user.onReadAll);
+    this.#toasts.addEventListener("click", (event) => this.#clickedToast(event, user.onRead));
     this.#find(".bell-earlier").addEventListener("click", user.onEarlier);
+    const root = this.#find(".bell-scroll");
+    this.#endInSight = new IntersectionObserver(([end]) => end.isIntersecting && user.onEarlier(), { root });
+    for (const tab of this.#tabs) tab.addEventListener("click", () => this.#choose(tab, user.onTab));
+    this.#find(".bell-tabs").addEventListener("keydown", (event) => this.#movesAmongTabs(event));
+    list.addEventListener("keydown", (event) => this.#movesAmongRows(event));
     // The browser opens and closes the popover: on the button, on Escape (and gives the focus back), on a click outside.
     this.#panel.addEventListener("beforetoggle", (event) => this.#toggles(event, user.onToggle));
     this.#panel.addEventListener("focusout", (event) => this.#leaves(event.relatedTarget));
     this.#button.addEventListener("animationend", () => this.#button.classList.remove("bell-rings"));
     addEventListener("resize", () => this.#place());
+  }
+
+  /** @param {HTMLButtonElement} chosen @param {() => void} onTab */
+  #choose(chosen, onTab) {
+    for (const tab of this.#tabs) {
+      tab.ariaSelected = String(tab === chosen);
+      tab.tabIndex = tab === chosen ? 0 : -1;
+    }
+    this.#tab = chosen.id === "bell-tab-unread" ? "unread" : "all";
+    const items = this.#find(".bell-scroll");
+    items.setAttribute("aria-labelledby", chosen.id);
+    items.scrollTop = 0;
+    onTab();
+  }
+
+  /** There are two, so either arrow leads to the other. @param {KeyboardEvent} event */
+  #movesAmongTabs(event) {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    event.preventDefault();
+    const other = this.#tabs.find((tab) => tab !== document.activeElement);
+    other?.focus();
+    other?.click();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #movesAmongRows(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const items = [...this.#find(".bell-list").querySelectorAll("li")];
+    const here = items.findIndex((row) => row.contains(document.activeElement));
+    this.#focusRow(items[here + step]);
+  }
+
+  /** @param {Element | undefined} row */
+  #focusRow(row) {
+    const item = row?.querySelector(".bell-item");
+    if (item instanceof HTMLElement) item.focus();
   }
 
   get isOpen() {
@@ -262,6 +331,7 @@ class BellView {
     this.#button.setAttribute("aria-expanded", String(isOpen));
     clearInterval(this.#ticker);
     if (isOpen) {
+      this.#toasts.replaceChildren();
       this.#ticker = setInterval(() => this.#tick(), TICK_MS);
       this.#tick();
       this.#place();
@@ -309,26 +379,43 @@ class BellView {
 
   /** @param {Inbox} inbox */
   showList(inbox) {
-    const notifications = inbox.latestFirst;
-    const isEmpty = notifications.length === 0;
+    const notifications = inbox.latestOf(this.#tab);
+    const end = this.#find(".bell-earlier");
+    end.hidden = !inbox.hasEarlierIn(this.#tab);
     this.#find(".bell-loading").hidden = inbox.isLoaded;
-    this.#find(".bell-empty").hidden = !inbox.isLoaded || !isEmpty;
-    this.#find(".bell-earlier").hidden = !inbox.hasEarlier;
-    this.#removeRowsBut(new Set(notifications.map(({ id }) => id)));
+    this.#find(".bell-empty").hidden = !inbox.isLoaded || notifications.length > 0 || !end.hidden;
     const list = this.#find(".bell-list");
+    const focused = [...list.children].findIndex((row) => row.contains(document.activeElement));
+    this.#removeRowsBut(new Set(notifications.map(({ id }) => id)));
     notifications.forEach((notification, place) => {
       const node = this.#row(notification);
       node.classList.toggle("bell-is-unread", !inbox.isRead(notification));
       // Rows in their place are not touched: focus and scroll position stay.
       if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
     });
+    if (focused >= 0 && !this.#panel.contains(document.activeElement)) this.#focusNear(focused);
+    this.#watchEnd(end);
   }
 
-  /** @param {string} text @param {boolean} isBusy */
-  showEarlier(text, isBusy) {
+  /** A row that is read leaves the unread ones, and must not take the focus along. @param {number} place */
+  #focusNear(place) {
+    const rows = this.#find(".bell-list").children;
+    if (rows.length) this.#focusRow(rows[Math.min(place, rows.length - 1)]);
+    else this.#tabs.find((tab) => tab.ariaSelected === "true")?.focus();
+  }
+
+  /** It tells once of an end in sight: observed anew, it tells again if that is still so. @param {HTMLElement} end */
+  #watchEnd(end) {
+    this.#endInSight?.unobserve(end);
+    if (!this.#hasFailed) this.#endInSight?.observe(end);
+  }
+
+  /** @param {string} text @param {"busy" | "ready" | "failed"} state */
+  showEarlier(text, state) {
     const button = this.#find(".bell-earlier");
     button.textContent = text;
-    button.setAttribute("aria-disabled", String(isBusy));
+    button.ariaDisabled = String(state === "busy");
+    this.#hasFailed = state === "failed"; // then a click tries again, not each look at it
   }
 
   /** @param {Set<number>} ids */
@@ -362,16 +449,26 @@ class BellView {
     const mark = element("span", "bell-mark");
     mark.append(icon(notification.related_object_type));
     const target = this.#target(notification);
-    target.append(mark, body, element("span", "bell-dot"));
-    row.append(target);
+    title.id = `bell-title-${notification.id}`;
+    target.append(mark, body);
+    row.append(target, this.#readButton(title.id));
     return row;
   }
 
-  /** A link where the admin has a page for the related object. @param {Item} notification */
-  #target({ related_object_type: type, related_object_id: id }) {
-    const pattern = this.#button.getAttribute(`data-related-${type}`);
-    if (!pattern || id === null) return Object.assign(element("button", "bell-item"), { type: "button" });
-    return Object.assign(element("a", "bell-item"), { href: pattern.replace("__id__", String(id)) });
+  /** @param {string} describedBy */
+  #readButton(describedBy) {
+    const button = Object.assign(element("button", "bell-read"), { type: "button", title: gettext("Mark as read") });
+    button.setAttribute("aria-label", button.title);
+    button.setAttribute("aria-describedby", describedBy);
+    button.append(icon("check"));
+    return button;
+  }
+
+  /** A link where the admin has a page for the related object. @param {Item} notification @param {string} [name] */
+  #target({ related_object_type: type, related_object_id: id }, name = "bell-item") {
+    const pattern = /^\w+$/.test(type) && this.#button.getAttribute(`data-related-${type}`);
+    if (!pattern || id === null) return Object.assign(element("button", name), { type: "button" });
+    return Object.assign(element("a", name), { href: pattern.replace("__id__", String(id)) });
   }
 
   /** @param {Item} notification */
@@ -392,6 +489,41 @@ class BellView {
     this.#toAnnounce.push(notification);
     clearTimeout(this.#announceTimer);
     this.#announceTimer = setTimeout(() => this.#announce(), ANNOUNCE_AFTER_MS);
+    if (!this.isOpen && !document.hidden) this.#toast(notification);
+  }
+
+  /** @param {Item} notification */
+  #toast(notification) {
+    const toast = element("div", "bell-toast");
+    toast.dataset.id = String(notification.id);
+    const target = this.#target(notification, "bell-toast-target");
+    const title = element("span", "bell-toast-title", notification.title);
+    const message = element("span", "bell-toast-message", notification.message);
+    title.dir = message.dir = "auto";
+    target.append(title, message);
+    const close = Object.assign(element("button", "bell-toast-close"), { type: "button" });
+    close.setAttribute("aria-label", gettext("Dismiss"));
+    close.append(icon("close"));
+    toast.append(target, close);
+    this.#toasts.append(toast);
+    while (this.#toasts.children.length > TOASTS_MOST) this.#toasts.firstElementChild?.remove();
+    this.#leaveUnread(toast);
+  }
+
+  /** Goes by itself, but not from under the pointer or the focus. @param {HTMLElement} toast */
+  #leaveUnread(toast) {
+    setTimeout(() => {
+      if (toast.matches(":hover, :focus-within")) this.#leaveUnread(toast);
+      else toast.remove();
+    }, TOAST_MS);
+  }
+
+  /** @param {Event} event @param {(id: number) => void} onRead */
+  #clickedToast({ target }, onRead) {
+    const toast = target instanceof Element ? target.closest(".bell-toast") : null;
+    if (!(toast instanceof HTMLElement) || !(target instanceof Element)) return;
+    if (!target.closest(".bell-toast-close")) onRead(Number(toast.dataset.id));
+    toast.remove();
   }
 
   #announce() {
@@ -455,11 +587,11 @@ async function withTicket(url, ticketUrl, csrfToken) {
   return `${url}?${new URLSearchParams({ ticket })}`;
 }
 
-/** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer */
-function startBell(button, panel, announcer) {
+/** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer @param {HTMLElement} toasts */
+function startBell(button, panel, announcer, toasts) {
   const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount } = button.dataset;
   const inbox = new Inbox(Number(unreadCount));
-  const view = new BellView(button, panel, announcer);
+  const view = new BellView(button, panel, announcer, toasts);
   let isDrawing = false;
 
   /** Draws once for all that comes until the next frame of the screen; the list only while it is seen. */
@@ -521,13 +653,13 @@ function startBell(button, panel, announcer) {
   async function onEarlier() {
     if (isFetching) return;
     isFetching = true;
-    view.showEarlier(gettext("Loading…"), true);
+    view.showEarlier(gettext("Loading…"), "busy");
     try {
       const beforeId = inbox.oldestId;
       inbox.addEarlier(await currentPage(beforeId), beforeId);
-      view.showEarlier(gettext("Show earlier"), false);
+      view.showEarlier(gettext("Show earlier"), "ready");
     } catch {
-      view.showEarlier(gettext("Could not load - try again"), false);
+      view.showEarlier(gettext("Could not load - try again"), "failed");
     }
     isFetching = false;
     show();
@@ -539,7 +671,7 @@ function startBell(button, panel, announcer) {
     else inbox.trim();
   }
 
-  view.listen({ onRead, onReadAll, onEarlier, onToggle });
+  view.listen({ onRead, onReadAll, onEarlier, onToggle, onTab: show });
   view.showCount(inbox.unreadCount);
   const address = socketUrl(websocketUrl);
   const { ticketUrl = "", csrfToken = "" } = button.dataset;
@@ -547,6 +679,8 @@ function startBell(button, panel, announcer) {
   const socket = connect({ url, reload, onFrame, onState: (state) => view.showState(state) });
 }
 
-const [button, panel, announcer] = ["bell", "bell-panel", "bell-announcer"].map((id) => document.getElementById(id));
+const [button, panel, announcer, toasts] = ["", "-panel", "-announcer", "-toasts"].map((name) =>
+  document.getElementById(`bell${name}`),
+);
 // Pages that fill the block themselves (change password) have no button.
-if (button instanceof HTMLButtonElement && panel && announcer) startBell(button, panel, announcer);
+if (button instanceof HTMLButtonElement && panel && announcer && toasts) startBell(button, panel, announcer, toasts);
