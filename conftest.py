@@ -43,6 +43,19 @@ def server(shared_server: ServerProcess, transactional_db: None) -> ServerProces
     return shared_server
 
 
+@pytest.fixture(scope="session")
+def another_shared_server(shared_server: ServerProcess) -> Iterator[ServerProcess]:
+    process = ServerProcess()
+    yield process
+    process.discard()
+
+
+@pytest.fixture
+def servers(server: ServerProcess, another_shared_server: ServerProcess) -> list[ServerProcess]:
+    """Two processes on the same database and Valkey, shared as `server` is."""
+    return [server, another_shared_server]
+
+
 @pytest.fixture
 def start_server(transactional_db: None) -> Iterator[Callable[..., ServerProcess]]:
     """Factory of server processes of a test's own: `start_server("uvicorn", REDIS_URL=...)`."""

@@ -14,9 +14,13 @@ from testing.services import program
 
 # These choose their database themselves, or have none: once is enough.
 ONCE = (
+    "holodrive/realtime/tests/test_backpressure.py",
+    "holodrive/realtime/tests/test_checks.py",
     "holodrive/realtime/tests/test_commands.py",
+    "holodrive/realtime/tests/test_failures.py",
     "holodrive/realtime/tests/test_java_client.py",
     "holodrive/realtime/tests/test_javascript_client.py",
+    "holodrive/realtime/tests/test_stop.py",
     "notifications/tests/test_bell.py",
     "holodrive/asyncapi",
     "holodrive/tests",
@@ -35,7 +39,16 @@ class _Run:
         stack.callback(self._output.close)
         ignored = [] if whole else [f"--ignore={path}" for path in ONCE]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-q", "-rs", *ignored, *sys.argv[1:]],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-rs",
+                "--durations=15",
+                *ignored,
+                *sys.argv[1:],
+            ],
             env=os.environ | {"TEST_DATABASE": database},
             stdout=None if whole else self._output,
             stderr=None if whole else subprocess.STDOUT,

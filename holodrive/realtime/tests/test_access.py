@@ -159,11 +159,6 @@ async def test_a_wrong_new_token_is_refused_and_closes_nothing(connect, make_use
 # Logout, deactivation and the like, on two processes
 
 
-@pytest.fixture
-def servers(start_server):
-    return [start_server(), start_server()]
-
-
 def end_of(socket, seconds=PROMISED):
     """The close code, and the error's code before it, within that time; no event is among them."""
     while "seq" not in (frame := socket.frame(seconds=seconds)) and frame["type"] != "error":
