@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
-from chat.models import Conversation, Message, Participant
+from chat import audit, queue_events
+from chat.models import AuditEntry, CannedReply, Conversation, Message, Note, Participant
 
 LOGIN = get_user_model().USERNAME_FIELD
 
@@ -18,15 +19,86 @@ class ParticipantInline(admin.TabularInline):
 
 @admin.register(Conversation)
 class ConversationAdmin(admin.ModelAdmin):
-    list_display = ("id", "kind", "subject", "status", "assignee", "priority", "last_message_at")
-    list_filter = ("kind", "status", "priority")
+    """Saving here is a change of the queue, as in the console: told to all, and in the audit
+    log.
+    """
+
+    list_display = (
+        "id", "kind", "subject", "status", "assignee", "priority", "waiting_since",
+        "last_message_at",
+    )  # fmt: skip
+    list_filter = (
+        "kind",
+        "status",
+        "priority",
+        ("assignee", admin.RelatedOnlyFieldListFilter),
+        ("waiting_since", admin.EmptyFieldListFilter),
+    )
     list_select_related = ("assignee",)
-    search_fields = ("subject", f"participants__user__{LOGIN}")
+    search_fields = ("=id", "subject", f"participants__user__{LOGIN}")
+    search_help_text = "An id, a part of the subject, or a name that a participant logs in by."
     autocomplete_fields = ("assignee",)
-    readonly_fields = ("last_message_at", "created_at")
+    readonly_fields = ("waiting_since", "last_message_at", "created_at")
     inlines = (ParticipantInline,)
     ordering = ("-id",)
     show_full_result_count = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
+        """What was a trip stays one: what it hides depends on it."""
+        return self.readonly_fields if obj is None else ("kind", *self.readonly_fields)
+
+    def save_model(self, request: HttpRequest, obj: Conversation, form: Any, change: bool) -> None:
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        # The rest of the form is as old as the page: it must not undo what came since.
+        obj.save(update_fields=form.changed_data)
+        _record(request.user, obj, form)
+
+
+def _record(user: Any, conversation: Conversation, form: Any) -> None:
+    before, changed = form.initial, set(form.changed_data)
+    if "assignee" in changed:
+        audit.record(
+            user,
+            audit.Action.ASSIGNED,
+            conversation.pk,
+            **{"from": before["assignee"], "to": conversation.assignee_id},
+        )
+    if "priority" in changed:
+        known = Conversation.Priority(before["priority"]).label.lower()
+        audit.record(
+            user,
+            audit.Action.PRIORITY,
+            conversation.pk,
+            **{"from": known, "to": queue_events.priority_of(conversation)},
+        )
+    if "status" in changed:
+        audit.record(
+            user,
+            audit.Action.STATUS,
+            conversation.pk,
+            **{"from": before["status"], "to": conversation.status},
+        )
+
+
+@admin.register(Participant)
+class ParticipantAdmin(admin.ModelAdmin):
+    """Who takes part stays who it is; deleting one is an event, and closes their sockets."""
+
+    list_display = ("id", "conversation", "user", "role", "last_read_id", "muted_until")
+    list_filter = ("role", "conversation__kind")
+    list_select_related = ("conversation", "user")
+    search_fields = ("=conversation__id", "conversation__subject", f"user__{LOGIN}")
+    search_help_text = "A conversation's id or subject, or the name that one logs in by."
+    autocomplete_fields = ("conversation", "user")
+    readonly_fields = ("last_read_id", "last_delivered_id")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Participant | None = None) -> Any:
+        fixed = ("conversation", "user")
+        return self.readonly_fields if obj is None else (*fixed, *self.readonly_fields)
 
 
 @admin.register(Message)
@@ -34,9 +106,10 @@ class MessageAdmin(admin.ModelAdmin):
     """Saving here sends. Deleting is off: no frame tells the apps of it."""
 
     list_display = ("id", "conversation", "sender", "text", "is_from_support", "created_at")
-    list_filter = ("is_from_support",)
+    list_filter = ("is_from_support", "conversation__kind", "created_at")
     list_select_related = ("conversation", "sender")
-    search_fields = ("text", f"sender__{LOGIN}")
+    search_fields = ("=conversation__id", "text", f"sender__{LOGIN}")
+    search_help_text = "A conversation's id, a part of the text, or the sender's login."
     autocomplete_fields = ("conversation", "sender")
     readonly_fields = ("client_message_id", "is_from_support", "seq", "created_at", "edited_at")
     ordering = ("-id",)
@@ -49,3 +122,48 @@ class MessageAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         return False
+
+
+@admin.register(CannedReply)
+class CannedReplyAdmin(admin.ModelAdmin):
+    list_display = ("code", "text")
+    search_fields = ("code", "text")
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Note)
+class NoteAdmin(ReadOnlyAdmin):
+    list_display = ("id", "conversation", "author", "text", "created_at")
+    list_filter = ("created_at",)
+    list_select_related = ("conversation", "author")
+    search_fields = ("=conversation__id", "text", f"author__{LOGIN}")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """Ids and the name of then: what it tells of may be gone."""
+
+    list_display = ("at", "actor_name", "action", "conversation_id", "detail")
+    fields = ("at", "actor_id", "actor_name", "action", "conversation_id", "detail")
+    list_filter = ("action", "at")
+    search_fields = ("actor_name",)
+    search_help_text = "The id of a conversation, which may be gone, or a name."
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
+        if search_term.isascii() and search_term.isdigit() and len(search_term) < 19:
+            found |= queryset.filter(conversation=int(search_term))
+        return found, may_have_duplicates

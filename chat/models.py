@@ -116,6 +116,10 @@ class Conversation(models.Model):
         with log.writing(*([] if self.pk is None else [events.stream_of(self.pk)])):
             super().save(*args, **kwargs)
 
+    def clean(self) -> None:
+        if (self.status == self.Status.SNOOZED) != (self.snoozed_until is not None):
+            raise ValidationError({"snoozed_until": "The status Snoozed has an end, others none."})
+
     def is_closed(self) -> bool:
         if self.status == self.Status.CLOSED:
             return True

@@ -8,6 +8,7 @@ from rest_framework.exceptions import Throttled
 
 from holodrive.accounts.models import User
 from holodrive.accounts.throttle import login_attempt
+from notifications.announcements import NotifiesUsers
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -28,7 +29,7 @@ admin.site.login_form = LoginForm
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin):
+class UserAdmin(NotifiesUsers, StockUserAdmin):
     list_display = ("username", "first_name", "last_name", "role", "is_staff", "is_active")
     list_filter = ("role", "is_staff", "is_active")
     fieldsets: ClassVar[Any] = (

@@ -1,9 +1,14 @@
 """Saving in the admin is publishing, too; and every page of it opens."""
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from chat.models import Conversation, Message
+from chat.models import AuditEntry, Conversation, Message, Note, Participant
+from chat.services import open_support
 from holodrive.realtime.models import Event
 from notifications.models import Notification
 
@@ -55,15 +60,237 @@ def test_every_page_opens_and_none_offers_a_delete_that_nobody_hears_of(admin):
         assert admin.post(reverse(name, args=[row.pk]), {"post": "yes"}).status_code == 403
 
 
-def test_a_list_takes_the_same_queries_for_one_row_as_for_twenty(
-    admin, django_assert_num_queries, make_user
-):
-    path = reverse("admin:notifications_notification_changelist")
-    Notification.objects.create(recipient=admin.user, title="Hi")
+LISTS = {
+    "notifications_notification": 7,
+    "chat_conversation": 7,
+    "chat_message": 7,
+    "chat_participant": 7,
+    "chat_note": 7,
+    "chat_auditentry": 7,
+}
+
+
+def fill(count):
+    """So many rows in every list, by bulk: rows, without events."""
+    users = get_user_model()._default_manager
+    known = users.count()
+    people = users.bulk_create(
+        users.model(username=f"bulk{known + number}", role="rider") for number in range(20)
+    )
+    conversations = Conversation._base_manager.bulk_create(
+        Conversation(subject=f"Subject {number}", assignee=people[number % 20])
+        for number in range(count)
+    )
+    pairs = [(row, people[number % 20]) for number, row in enumerate(conversations)]
+    rows = [
+        (Participant(conversation=row, user=user, role="rider") for row, user in pairs),
+        (Message(conversation=row, sender=user, text="Hi", seq=1) for row, user in pairs),
+        (Note(conversation=row, author=user, text="Hi", seq=1) for row, user in pairs),
+        (AuditEntry(conversation=row, actor=user, actor_name="x", action="viewed")
+         for row, user in pairs),
+        (Notification(recipient=user, title="Hi") for _, user in pairs),
+    ]  # fmt: skip
+    for model, new in zip(
+        (Participant, Message, Note, AuditEntry, Notification), rows, strict=True
+    ):
+        model._base_manager.bulk_create(new, batch_size=10_000)
+
+
+def queries(admin, path):
+    with CaptureQueriesContext(connection) as caught:
+        assert admin.get(path).status_code == 200
+    return len(caught)
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("query", ["", "?q=bulk1"])
+def test_a_list_takes_the_same_queries_for_one_row_as_for_hundreds(admin, name, query):
+    path = reverse(f"admin:{name}_changelist") + query
+    fill(1)
     admin.get(path)
-    with django_assert_num_queries(6):
-        admin.get(path)
-    for _ in range(19):
-        Notification.objects.create(recipient=make_user(), title="Hi")
-    with django_assert_num_queries(6):
-        admin.get(path)
+    few = queries(admin, path)
+    fill(300)
+    assert queries(admin, path) == few <= LISTS[name]
+
+
+def double(model):
+    """Each row twice, but for its id."""
+    table = model._meta.db_table
+    columns = [field.column for field in model._meta.concrete_fields if not field.primary_key]
+    named = ", ".join(f'"{column}"' for column in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({named}) SELECT {named} FROM {table}")  # noqa: S608
+
+
+def test_the_lists_take_as_many_queries_at_100_000_rows(admin):
+    paths = [reverse(f"admin:{name}_changelist") for name in LISTS]
+    fill(1)
+    few = [queries(admin, path) for path in paths]
+    for model in (Conversation, Message, Note, AuditEntry, Notification):
+        for _ in range(17):
+            double(model)
+        assert model._base_manager.count() > 100_000
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO chat_participant"
+            " (conversation_id, user_id, role, last_read_id, last_delivered_id)"
+            " SELECT id, %s, 'support', 0, 0 FROM chat_conversation",
+            [admin.user.pk],
+        )
+    assert [queries(admin, path) for path in paths] == few
+
+
+def test_who_may_not_delete_or_change_the_past_is_refused(admin):
+    fill(1)
+    for model in (Note, AuditEntry):
+        row = model.objects.get()
+        name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+        assert admin.get(reverse(f"{name}_add")).status_code == 403
+        assert admin.get(reverse(f"{name}_change", args=[row.pk])).status_code == 200
+        for page in ("change", "delete"):
+            path = reverse(f"{name}_{page}", args=[row.pk])
+            assert admin.post(path, {"post": "yes", "text": "x"}).status_code == 403
+    assert get_user_model()._default_manager.filter(username="bulk1").exists()
+
+
+def inline(conversation):
+    """The form of the participants, unchanged."""
+    rows = list(conversation.participants.order_by("id"))
+    form = {"participants-TOTAL_FORMS": len(rows), "participants-INITIAL_FORMS": len(rows)}
+    for number, row in enumerate(rows):
+        form |= {
+            f"participants-{number}-id": row.pk,
+            f"participants-{number}-conversation": conversation.pk,
+            f"participants-{number}-user": row.user_id,
+            f"participants-{number}-role": row.role,
+        }
+    return form
+
+
+def test_a_conversation_changed_in_the_admin_is_told_and_in_the_audit_log(admin, make_user):
+    conversation = open_support(user=make_user("rider")).conversation
+    path = reverse("admin:chat_conversation_change", args=[conversation.pk])
+    form = {"subject": "Lost phone", "priority": 3, "assignee": admin.user.pk}
+    form |= inline(conversation)
+    wrong = admin.post(path, form | {"status": "snoozed"})
+    assert wrong.status_code == 200  # until when?
+    answer = admin.post(path, form | {"status": "resolved"})
+    assert answer.status_code == 302, answer.context["errors"]
+    told = Event.objects.filter(stream__name="support").latest("seq").text
+    for part in ('"status":"resolved"', '"priority":"urgent"', f'"user_id":{admin.user.pk}'):
+        assert part in told
+    (state,) = Event.objects.filter(stream__name=f"conversation.{conversation.pk}")
+    assert '"status":"resolved"' in state.text
+    assert "priority" not in state.text
+    entries = AuditEntry.objects.order_by("id").values_list("action", "detail")
+    assert list(entries) == [
+        ("assigned", {"from": None, "to": admin.user.pk}),
+        ("priority", {"from": "normal", "to": "urgent"}),
+        ("status", {"from": "open", "to": "resolved"}),
+    ]
+
+
+def test_what_a_stale_page_does_not_show_is_not_undone(admin, make_user):
+    conversation = open_support(user=make_user("rider")).conversation
+    Conversation.objects.filter(pk=conversation.pk).update(waiting_since=conversation.created_at)
+    form = {"subject": "New", "priority": 1, "status": "open", **inline(conversation)}
+    path = reverse("admin:chat_conversation_change", args=[conversation.pk])
+    assert admin.post(path, form).status_code == 302
+    row = Conversation.objects.get(pk=conversation.pk)
+    assert (row.subject, row.waiting_since) == ("New", conversation.created_at)
+
+
+# Announcements
+
+CONTENT = {"title": "Rain", "message": "Drive slowly", "notification_type": "announcement"}
+
+
+@pytest.fixture
+def people(make_user):
+    """Three riders, two drivers, and a rider who is not active."""
+    make_user("rider", is_active=False)
+    return [make_user(role) for role in ("rider", "rider", "rider", "driver", "driver")]
+
+
+def previewed(admin, path, form):
+    """The form of the preview, as its page holds it, and how many it says."""
+    page = admin.post(path, form | {"step": "preview"})
+    assert page.status_code == 200
+    return form | {"step": "send", "key": page.context["key"]}, page.context["count"]
+
+
+@pytest.mark.parametrize(
+    ("audience", "count"), [("role:rider", 3), ("role:driver", 2), ("staff", 1), ("everybody", 6)]
+)
+def test_an_announcement_says_how_many_and_then_reaches_them_once(admin, people, audience, count):
+    path = reverse("admin:notifications_announce")
+    assert admin.get(path).status_code == 200
+    form, shown = previewed(admin, path, CONTENT | {"audience": audience})
+    assert shown == count
+    assert Notification.objects.count() == 0
+    page = admin.post(path, form, follow=True)
+    assert f"Notified {count} users." in page.content.decode()
+    assert Notification.objects.count() == count
+    assert Event.objects.filter(text__contains="Drive slowly").count() == count
+    assert "already" in admin.post(path, form, follow=True).content.decode()
+    assert Notification.objects.count() == count
+
+
+def test_an_announcement_is_not_sent_without_its_preview(admin, people):
+    path = reverse("admin:notifications_announce")
+    form = CONTENT | {"audience": "everybody", "step": "send"}
+    for key in ({}, {"key": ""}, {"key": "x"}):
+        admin.post(path, form | key)
+    wrong = admin.post(path, CONTENT | {"audience": "nobody", "step": "preview"})
+    assert wrong.context["form"].errors
+    assert Notification.objects.count() == 0
+
+
+def test_the_selected_users_are_notified(admin, people):
+    path = reverse("admin:accounts_user_changelist")
+    form = {"action": "notify_selected", "_selected_action": [row.pk for row in people[:2]]}
+    asked = admin.post(path, form)
+    assert asked.context["count"] == 2
+    form, count = previewed(admin, path, form | CONTENT)
+    assert count == 2
+    admin.post(path, form)
+    assert set(Notification.objects.values_list("recipient", flat=True)) == {
+        row.pk for row in people[:2]
+    }
+
+
+def test_all_that_a_filter_finds_are_notified(admin, people):
+    path = reverse("admin:accounts_user_changelist") + "?role__exact=driver"
+    selected = {"action": "notify_selected", "select_across": 1}
+    form = selected | {"_selected_action": [people[3].pk]}
+    form, count = previewed(admin, path, form | CONTENT)
+    assert count == 2
+    admin.post(path, form)
+    assert Notification.objects.count() == 2
+
+
+def test_who_may_not_add_notifications_announces_nothing(make_user, client, people):
+    staff = make_user("rider", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=["view_user"]))
+    client.force_login(staff)
+    assert client.get(reverse("admin:notifications_announce")).status_code == 403
+    path = reverse("admin:accounts_user_changelist")
+    form = CONTENT | {"action": "notify_selected", "_selected_action": [people[0].pk]}
+    client.post(path, form | {"step": "send"})
+    assert Notification.objects.count() == 0
+    staff.user_permissions.add(Permission.objects.get(codename="add_notification"))
+    assert client.get(reverse("admin:notifications_announce")).status_code == 200
+    assert client.post(path, form).context["count"] == 1
+
+
+def test_the_audit_log_is_found_by_a_conversation_that_is_gone(admin):
+    fill(2)
+    kept, gone = Conversation.objects.order_by("id")
+    Note._base_manager.filter(conversation=gone)._raw_delete("default")
+    Message._base_manager.filter(conversation=gone)._raw_delete("default")
+    gone_id = gone.pk
+    gone.delete()
+    path = reverse("admin:chat_auditentry_changelist")
+    for id in (kept.pk, gone_id):
+        page = admin.get(path, {"q": id})
+        assert [entry.conversation_id for entry in page.context["cl"].result_list] == [id]
