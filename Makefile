@@ -3,6 +3,7 @@
 # make check  style, types, layers, migrations, documents
 # make docs   docs/ as a site in site/; a warning or a broken link fails it
 # make messages  texts that templates and scripts want translated, into locale/; see CONTRIBUTING.md
+# make images  the pictures of docs/images/; look at them before you commit
 # make soak   the promises, each proved by numbers; minutes
 # make sabotage   one defence after another taken away: its test must notice; minutes
 # make bench  server CPU per delivery, beside the Channels tutorial
@@ -46,6 +47,9 @@ messages: .venv/development
 		--locale ru --locale uz --no-location --no-obsolete --no-wrap --ignore .venv --ignore testing --ignore "*/tests/*" --ignore site \
 		--ignore docs --ignore staticfiles; done
 	@$(BIN)/python manage.py compilemessages --ignore .venv --verbosity 0
+
+images: .venv/development
+	@$(BIN)/python -m testing.images
 
 soak: .venv/development
 	@$(BIN)/python -W ignore -m testing.soak

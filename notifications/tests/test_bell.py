@@ -131,6 +131,32 @@ def test_reading_in_one_tab_clears_the_other(site, browser, admin):
         expect(page.locator(".bell-row")).to_have_count(2)
 
 
+def test_tabs_share_one_socket_and_the_next_one_takes_over(site, browser, admin):
+    from playwright.sync_api import expect
+
+    dialled: list[str] = []
+    browser.on("page", lambda page: page.on("websocket", lambda socket: dialled.append(socket.url)))
+    first, second, third = (open_admin(browser) for _ in range(3))
+    assert len(dialled) == 1
+    site.ring(admin, "To all")
+    for page in (first, second, third):
+        expect_unread(page, 1)
+    third.click("#bell")
+    third.get_by_role("button", name="Mark as read").click()  # a follower's command
+    for page in (first, second, third):
+        expect_unread(page, 0)
+    first.close()
+    site.ring(admin, "While the lock changes hands")
+    for page in (second, third):
+        expect_unread(page, 1)
+        expect(page.locator("#bell")).to_have_attribute("data-state", "live")
+    site.ring(admin, "After")
+    expect(third.locator(".bell-row-title")).to_have_text(
+        ["After", "While the lock changes hands", "To all"]
+    )
+    assert len(dialled) == 2
+
+
 def test_a_click_reads_and_leads_to_the_related_object(site, browser, admin):
     site.shell("from chat.models import Conversation; Conversation.objects.create(pk=7)")
     site.ring(admin, "New message", "conversation", 7)

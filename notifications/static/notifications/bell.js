@@ -1,8 +1,9 @@
 // @ts-check
 // The admin's bell. Inbox is what is known of the notifications, BellView what is seen of them; startBell() at the end
-// ties the two to the connection, which holodrive-realtime.js keeps.
+// ties the two to the connection, which feed.js keeps.
 
-import { connect, SignedOut } from "../realtime/holodrive-realtime.js";
+import { SignedOut } from "../realtime/holodrive-realtime.js";
+import { Feed } from "./feed.js";
 import { fill, gettext, ngettext } from "./texts.js";
 import { agoText, clockText, dateText } from "./times.js";
 
@@ -47,6 +48,11 @@ class Inbox {
 
   get oldestId() {
     return Math.min(Infinity, ...this.#byId.keys());
+  }
+
+  /** As the server says it. */
+  get confirmedUnread() {
+    return this.#unread;
   }
 
   /** As the server says it, less what it is still to confirm. */
@@ -589,7 +595,7 @@ async function withTicket(url, ticketUrl, csrfToken) {
 
 /** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer @param {HTMLElement} toasts */
 function startBell(button, panel, announcer, toasts) {
-  const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount } = button.dataset;
+  const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount, userId } = button.dataset;
   const inbox = new Inbox(Number(unreadCount));
   const view = new BellView(button, panel, announcer, toasts);
   let isDrawing = false;
@@ -676,7 +682,14 @@ function startBell(button, panel, announcer, toasts) {
   const address = socketUrl(websocketUrl);
   const { ticketUrl = "", csrfToken = "" } = button.dataset;
   const url = new URL(address).host === location.host ? address : () => withTicket(address, ticketUrl, csrfToken);
-  const socket = connect({ url, reload, onFrame, onState: (state) => view.showState(state) });
+  const socket = new Feed(`holodrive-notifications-${userId}`, {
+    url,
+    reload,
+    onFrame,
+    onState: (state) => view.showState(state),
+    unreadCount: () => inbox.confirmedUnread,
+  });
+  socket.start();
 }
 
 const [button, panel, announcer, toasts] = ["", "-panel", "-announcer", "-toasts"].map((name) =>
