@@ -54,7 +54,7 @@ def take_bell(browser: "Browser", site: "Site", session: str) -> None:
     for scheme in ("light", "dark"):
         page = context_of(browser, site, session).new_page()
         page.set_viewport_size(SIZE)  # type: ignore[arg-type]
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.goto("/admin/")
         expect(page.locator("#bell")).to_have_attribute("data-state", "live")
         page.click("#bell")
