@@ -1,8 +1,14 @@
 from django.urls import path
+from django.views.decorators.cache import cache_control
+from django.views.i18n import JavaScriptCatalog
 
 from chat import api, support_api
 
+# As notifications/texts.js.
+_texts = cache_control(private=True, max_age=3600)(JavaScriptCatalog.as_view(packages=["chat"]))
+
 urlpatterns = [
+    path("conversations/texts.js", _texts, name="chat-texts"),
     path("conversations/", api.Conversations.as_view(), name="conversations"),
     path("conversations/<str:conversation_id>/", api.Conversation.as_view(), name="conversation"),
     path(

@@ -3,10 +3,13 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from chat import console
 from holodrive.realtime import rest
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    # Before the admin, which would answer everything below admin/.
+    path("admin/chat/console/", console.page, name="chat-console"),
     path("admin/", admin.site.urls),
     path("api/", include("holodrive.accounts.urls")),
     path("api/", include("holodrive.realtime.urls")),

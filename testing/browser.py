@@ -69,9 +69,13 @@ def session_of(user: Any) -> str:
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
-def context_of(browser: "Browser", site: Site, session: str = "") -> "BrowserContext":
-    """A profile of its own for pages of that site, logged in with that session."""
-    context = browser.new_context(base_url=site.url)
+def context_of(
+    browser: "Browser", site: Site, session: str = "", **options: Any
+) -> "BrowserContext":
+    """A profile of its own for pages of that site, logged in with that session; `options` are
+    Playwright's: `locale`, say.
+    """
+    context = browser.new_context(base_url=site.url, **options)
     if session:
         name = settings.SESSION_COOKIE_NAME
         context.add_cookies([{"name": name, "value": session, "url": site.url}])

@@ -164,7 +164,7 @@ def test_a_click_reads_and_leads_to_the_related_object(site, browser, admin):
     expect_unread(other, 1)
     page.click("#bell")
     page.get_by_role("link", name="New message").click()
-    page.wait_for_url("**/admin/chat/conversation/7/change/")
+    page.wait_for_url("**/admin/chat/console/?conversation=7")
     expect_unread(other, 0)
 
 

@@ -1,0 +1,718 @@
+"""The support console: its page, and its scripts in a real Chromium against a real server and a
+real Valkey. One browser for the module; each test has a profile of its own.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from chat import services
+from chat.models import CannedReply, Conversation, Message, Participant
+from holodrive.realtime import log
+from testing.browser import RECONNECT, Site, chromium, context_of, session_of
+from testing.services import Valkey
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CONSOLE = "/admin/chat/console/"
+STRICT = "default-src 'self'; connect-src 'self' ws: wss:"
+
+
+@pytest.fixture
+def admin(make_user) -> Any:
+    return make_user("admin", first_name="Aziza", last_name="Karimova")
+
+
+@pytest.fixture
+def rider(make_user) -> Any:
+    return make_user("rider", first_name="Sobirjon", last_name="Bobojonov")
+
+
+@pytest.fixture
+def support(rider) -> Any:
+    """The rider's support conversation, with one message."""
+    conversation = services.open_support(user=rider).conversation
+    say(conversation, rider, "I left my phone in the car")
+    return conversation
+
+
+def say(conversation: Any, user: Any, text: str) -> Message:
+    return services.send_message(user=user, conversation_id=conversation.pk, text=text).message
+
+
+# The page
+
+
+def test_the_page_is_for_staff_that_may_view_conversations(make_user, admin):
+    staff = make_user("driver", is_staff=True)
+    allowed = make_user("driver", is_staff=True)
+    allowed.user_permissions.add(Permission.objects.get(codename="view_conversation"))
+    answers = []
+    for user in (None, make_user("rider"), staff, allowed, admin):
+        client = Client()
+        if user:
+            client.force_login(user)
+        answers.append(client.get(CONSOLE).status_code)
+    assert answers == [302, 302, 403, 200, 200]
+
+
+def test_conversations_pages_lead_to_the_console(admin, support):
+    client = Client()
+    client.force_login(admin)
+    pages = "/admin/chat/conversation/", f"/admin/chat/conversation/{support.pk}/change/"
+    assert f'href="{CONSOLE}"' in client.get(pages[0]).content.decode()
+    assert f'href="{CONSOLE}?conversation={support.pk}"' in client.get(pages[1]).content.decode()
+
+
+def fill(users: list[Any], conversations: int, messages: int) -> None:
+    """That many conversations more, each with as many messages, by bulk SQL: nobody listens."""
+    made = Conversation.objects.bulk_create(
+        Conversation(kind="support", subject=f"Number {n}") for n in range(conversations)
+    )
+    Participant.objects.bulk_create(
+        Participant(conversation=one, user=users[n % len(users)], role="rider")
+        for n, one in enumerate(made)
+    )
+    newest = "SELECT MAX(created_at) FROM chat_message WHERE conversation_id = chat_conversation.id"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %s) "
+            "INSERT INTO chat_message (conversation_id, sender_id, text, original,"
+            " is_from_support, seq, created_at) "
+            "SELECT conversation_id, user_id, 'Text', '', %s, i, %s "
+            "FROM chat_participant, n WHERE conversation_id >= %s",
+            [messages, False, timezone.now(), made[0].pk],
+        )
+        cursor.execute(f"UPDATE chat_conversation SET last_message_at = ({newest})")  # noqa: S608
+        cursor.execute("ANALYZE")
+
+
+def test_the_queries_are_few_and_do_not_grow_with_the_data(admin, make_user):
+    riders = [make_user("rider") for _ in range(20)]
+    client = Client()
+    client.force_login(admin)
+    first = Conversation.objects.create()
+    paths = [
+        CONSOLE,
+        "/api/conversations/?filter=all&limit=30",
+        "/api/conversations/?filter=mine&limit=30",
+        "/api/conversations/?filter=unassigned&limit=30",
+        f"/api/conversations/{first.pk}/",
+        f"/api/conversations/{first.pk}/messages/",
+    ]
+
+    def queries() -> list[int]:
+        counts = []
+        for path in paths:
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get(path).status_code == 200
+            counts.append(len(captured))
+        return counts
+
+    fill(riders, 50, 20)
+    queries()  # the first look at a conversation is written down
+    few = queries()
+    fill(riders, 4_950, 20)
+    assert Message.objects.count() == 100_000
+    assert queries() == few
+    assert max(few) <= 12
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator["Browser"]:
+    # Playwright keeps a loop in this thread, where Django would refuse the ORM. Nothing awaits it.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with chromium("The console in a browser") as browser:
+        yield browser
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="module")
+def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
+    with django_db_blocker.unblock():
+        server = Site()
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def site(shared_site: Site, transactional_db: None) -> Site:
+    return shared_site
+
+
+@pytest.fixture
+def log_in(site: Site, process: "Browser") -> Iterator[Callable[..., "BrowserContext"]]:
+    """Factory of profiles in which that user is logged in: `log_in(user, locale="ru")`."""
+    made: list[BrowserContext] = []
+
+    def make(user: Any, at: Site = site, **options: Any) -> "BrowserContext":
+        made.append(context_of(process, at, session_of(user), **options))
+        return made[-1]
+
+    yield make
+    for context in made:
+        context.close()
+
+
+@pytest.fixture
+def browser(log_in: Any, admin: Any) -> "BrowserContext":
+    context: BrowserContext = log_in(admin)
+    return context
+
+
+def open_console(browser: "BrowserContext", conversation: Any = None) -> "Page":
+    """A new tab with the console, and that conversation open and live in it."""
+    from playwright.sync_api import expect
+
+    page = browser.new_page()
+    page.goto(CONSOLE + (f"?conversation={conversation.pk}" if conversation else ""))
+    expect(page.locator("#console .console-skeletons").first).to_be_hidden()
+    if conversation:
+        expect(page.locator("#console")).to_have_attribute("data-state", "live")
+        expect(page.locator("#console-text")).to_be_visible()
+    return page
+
+
+def texts(page: "Page") -> Any:
+    return page.locator("article .console-text")
+
+
+def rows(page: "Page") -> Any:
+    return page.locator(".console-conversation .console-row-name")
+
+
+def test_a_reply_is_shown_at_once_and_reaches_the_rider_and_another_agent(
+    site, browser, log_in, dial, make_user, rider, support
+):
+    from playwright.sync_api import expect
+
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    other = open_console(log_in(make_user("admin")), support)
+    page = open_console(browser)
+    page.get_by_role("link", name="Sobirjon Bobojonov").click()
+    expect(page).to_have_url(re.compile(rf"\?conversation={support.pk}$"))
+    expect(texts(page)).to_have_text(["I left my phone in the car"])
+    page.fill("#console-text", "Which trip\nwas it? <b>Thanks</b>")
+    page.keyboard.press("Enter")
+    assert socket.frame("chat_message")["message"] == "Which trip\nwas it? <b>Thanks</b>"
+    expect(texts(page).last).to_have_text("Which trip\nwas it? <b>Thanks</b>")
+    expect(page.locator("#console-text")).to_have_value("")
+    expect(texts(other).last).to_have_text("Which trip\nwas it? <b>Thanks</b>")
+    expect(other.locator(".console-entry-name").last).to_contain_text("Aziza Karimova")
+    say(support, rider, "The one at 18:40")
+    for one in (page, other):
+        expect(texts(one)).to_have_count(3)
+        expect(texts(one).last).to_have_text("The one at 18:40")
+
+
+def test_ticks_typing_and_presence(site, browser, dial, rider, support):
+    from playwright.sync_api import expect
+
+    page = open_console(browser, support)
+    expect(page.locator(".console-presence")).to_have_text("offline")
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    expect(page.locator(".console-presence")).to_have_text("online")
+    page.locator("#console-text").press_sequentially("Hi")
+    assert socket.frame("typing")["is_typing"] is True
+    page.keyboard.press("Enter")
+    id = socket.frame("chat_message")["message_id"]
+    tick = page.locator(".console-tick")
+    expect(tick).to_have_text("Sent")
+    socket.send({"type": "message_delivered", "up_to_id": id})
+    expect(tick).to_have_text("Delivered")
+    socket.send({"type": "message_read", "up_to_id": id})
+    expect(tick).to_have_text("Read")
+    socket.send({"type": "typing", "is_typing": True})
+    expect(page.locator(".console-typing")).to_have_text("Sobirjon Bobojonov is typing")
+    socket.send({"type": "typing", "is_typing": False})
+    expect(page.locator(".console-typing")).to_have_text("")
+    socket.close()
+    expect(page.locator(".console-presence")).to_contain_text("last seen", timeout=RECONNECT)
+
+
+def test_the_list_filters_searches_and_follows_what_happens(browser, make_user, rider, support):
+    from playwright.sync_api import expect
+
+    malika = make_user("rider", first_name="Malika", last_name="Yusupova")
+    other = services.open_support(user=malika).conversation
+    say(other, malika, "I paid twice")
+    page = open_console(browser)
+    expect(rows(page)).to_have_text(["Malika Yusupova", "Sobirjon Bobojonov"])
+    for searched, found in {"twice": "Malika Yusupova", "Bobojonov": "Sobirjon Bobojonov"}.items():
+        page.get_by_role("searchbox").fill(searched)
+        expect(rows(page)).to_have_text([found])
+    page.get_by_role("searchbox").fill("nobody says this")
+    expect(page.locator(".console-list-nothing")).to_contain_text("Nothing found")
+    page.get_by_role("searchbox").fill("")
+    expect(rows(page)).to_have_count(2)
+    page.get_by_role("button", name="Mine").click()
+    expect(page.locator(".console-list-nothing")).to_contain_text("You’re all caught up")
+    page.get_by_role("button", name="Unassigned").click()
+    page.get_by_role("link", name="Malika").click()
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.get_by_role("button", name="Open again")).to_be_visible()
+    page.get_by_role("link", name="Sobirjon").click()
+    expect(rows(page)).to_have_text(["Sobirjon Bobojonov"])
+    page.get_by_role("button", name="Closed").click()
+    expect(rows(page)).to_have_text(["Malika Yusupova"])
+    page.get_by_role("button", name="All").click()
+    expect(rows(page)).to_have_text(["Sobirjon Bobojonov"])
+    say(other, malika, "It happened again")  # opens it again
+    expect(rows(page)).to_have_text(["Malika Yusupova", "Sobirjon Bobojonov"])
+    expect(page.locator(".console-row-preview").first).to_have_text("It happened again")
+    timur = make_user("rider", first_name="Timur", last_name="Aliev")
+    say(services.open_support(user=timur).conversation, timur, "New here")
+    expect(rows(page)).to_have_text(["Timur Aliev", "Malika Yusupova", "Sobirjon Bobojonov"])
+
+
+def test_of_two_agents_who_claim_one_wins_and_the_other_sees_who(
+    browser, log_in, make_user, support
+):
+    from playwright.sync_api import expect
+
+    jasur = make_user("admin", first_name="Jasur", last_name="Tashkentov")
+    pages = [open_console(browser, support), open_console(log_in(jasur), support)]
+    names = ["Aziza Karimova", "Jasur Tashkentov"]
+    held: list[Any] = []
+    for page in pages:  # both have pressed before either is heard
+        page.route("**/claim/", lambda route: held.append(route))
+        page.get_by_role("button", name="Claim").click()
+    for _ in range(100):
+        if len(held) == 2:
+            break
+        pages[0].wait_for_timeout(50)
+    for route in held:
+        route.continue_()
+    for page in pages:
+        expect(page.get_by_role("button", name="Claim")).to_be_hidden()
+    support.refresh_from_db()
+    winner = names.index(support.assignee.get_full_name())
+    loser = pages[1 - winner]
+    expect(loser.get_by_role("alert")).to_have_text(
+        f"{names[winner]} was faster and has this conversation."
+    )
+    expect(pages[winner].get_by_role("alert")).to_have_text("")
+    for page in pages:
+        expect(page.get_by_label("Assignee")).to_have_value(str(support.assignee_id))
+
+
+def test_what_one_agent_changes_another_sees(browser, log_in, make_user, admin, support):
+    from playwright.sync_api import expect
+
+    jasur = make_user("admin", first_name="Jasur", last_name="Tashkentov")
+    page, other = open_console(browser, support), open_console(log_in(jasur), support)
+    page.get_by_label("Priority").select_option("urgent")
+    expect(other.get_by_label("Priority")).to_have_value("urgent")
+    expect(other.locator(".console-chip-urgent")).to_be_visible()
+    page.get_by_label("Assignee").select_option(label="Jasur Tashkentov")
+    expect(other.get_by_label("Assignee")).to_have_value(str(jasur.pk))
+    page.get_by_label("Status", exact=True).select_option("snoozed")
+    expect(other.get_by_label("Status", exact=True)).to_have_value("snoozed")
+    expect(other.get_by_label("Snoozed until")).to_be_visible()
+    support.refresh_from_db()
+    assert (support.priority, support.assignee, support.status) == (3, jasur, "snoozed")
+    assert support.snoozed_until > timezone.now()
+
+
+def test_private_notes_stay_with_support(site, browser, log_in, dial, make_user, rider, support):
+    from playwright.sync_api import expect
+
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    other = open_console(log_in(make_user("admin")), support)
+    page = open_console(browser, support)
+    page.keyboard.press("n")
+    page.keyboard.type("He has called us twice")
+    page.keyboard.press("Enter")
+    for one in (page, other):
+        expect(one.locator(".console-entry.console-is-note")).to_contain_text("Private note")
+        expect(texts(one).last).to_have_text("He has called us twice")
+    page.get_by_role("button", name="Reply", exact=True).click()
+    page.keyboard.type("Hello")
+    page.keyboard.press("Enter")
+    assert socket.frame("chat_message")["message"] == "Hello"
+    expected = ["I left my phone in the car", "He has called us twice", "Hello"]
+    expect(texts(page)).to_have_text(expected)
+    page.reload()
+    expect(texts(page)).to_have_text(expected)
+    assert Message.objects.count() == 2
+
+
+def test_canned_replies_come_by_their_code(browser, support):
+    from playwright.sync_api import expect
+
+    CannedReply.objects.create(code="hello", text="Hello {rider_name}, how can I help?")
+    CannedReply.objects.create(code="helpdesk", text="Our office is open until six.")
+    page = open_console(browser, support)
+    write = page.locator("#console-text")
+    write.press_sequentially("/hel")
+    expect(page.locator("#console-canned li")).to_have_count(2)
+    write.press("ArrowDown")
+    write.press("ArrowUp")
+    write.press("Enter")
+    expect(write).to_have_value("Hello Sobirjon Bobojonov, how can I help?")
+    expect(page.get_by_role("listbox", name="Canned replies")).to_be_hidden()
+    write.press("Enter")
+    expect(texts(page).last).to_have_text("Hello Sobirjon Bobojonov, how can I help?")
+
+
+def test_what_is_masked_is_shown_to_who_may(browser, log_in, make_user, trip):
+    from playwright.sync_api import expect
+
+    say(trip, trip.driver, "Call me at +998 90 123 45 67")
+    staff = make_user("driver", is_staff=True)
+    staff.user_permissions.add(Permission.objects.get(codename="view_conversation"))
+    page = open_console(browser)
+    page.goto(f"{CONSOLE}?conversation={trip.pk}")
+    expect(texts(page)).to_contain_text(["•••"])
+    page.locator("article").hover()
+    page.get_by_role("button", name="Show what is hidden").click()
+    expect(texts(page)).to_contain_text(["+998 90 123 45 67"])
+    other = log_in(staff).new_page()
+    other.goto(f"{CONSOLE}?conversation={trip.pk}")
+    expect(texts(other)).to_contain_text(["•••"])
+    assert other.get_by_role("button", name="Show what is hidden").count() == 0
+    expect(other.get_by_label("Status", exact=True)).to_be_disabled()
+    assert not Participant.objects.filter(conversation=trip, role="support").exists()
+
+
+def test_what_is_seen_is_read_and_what_is_only_open_is_not(site, browser, dial, rider, support):
+    from playwright.sync_api import expect
+
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    page = open_console(browser)
+    expect(page.locator(".console-badge")).to_have_text(re.compile("1 unread message"))
+    page.get_by_role("link", name="Sobirjon Bobojonov").click()
+    assert socket.frame("message_read")["up_to_id"] == Message.objects.get().pk
+    expect(page.locator(".console-badge")).to_have_count(0)
+    for number in range(40):
+        say(support, rider, f"Number {number}")
+    expect(texts(page)).to_have_count(41)
+    page.locator(".console-log").evaluate("log => log.scrollTop = log.scrollHeight / 2")
+    expect(page.locator(".console-newest")).to_have_text("To the newest message")
+    last = say(support, rider, "Below what is seen")
+    expect(page.locator(".console-newest")).to_have_text("1 new message")
+    page.locator(".console-newest").click()
+    frame = socket.frame("message_read")
+    while frame["up_to_id"] < last.pk:
+        frame = socket.frame("message_read")
+    expect(page.locator(".console-newest")).to_be_hidden()
+
+
+def test_edits_and_deletions(site, browser, dial, rider, support):
+    from playwright.sync_api import expect
+
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    page = open_console(browser, support)
+    write = page.locator("#console-text")
+    write.fill("Wich trip?")
+    write.press("Enter")
+    expect(page.locator(".console-tick-sent")).to_be_visible()
+    write.press("ArrowUp")
+    expect(write).to_have_value("Wich trip?")
+    write.fill("Which trip?")
+    write.press("Enter")
+    assert socket.frame("message_edited")["message"] == "Which trip?"
+    expect(texts(page).last).to_have_text("Which trip?")
+    expect(page.locator(".console-foot").last).to_contain_text("edited")
+    expect(write).to_have_value("")
+    page.locator("article").last.hover()
+    page.get_by_role("button", name="Delete", exact=True).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    socket.frame("message_deleted")
+    expect(texts(page).last).to_have_text("This message was deleted.")
+    assert Message.objects.order_by("pk").last().text == ""
+    theirs = page.locator("article").first
+    assert theirs.get_by_role("button").count() == 0
+
+
+def test_the_history_has_no_end_and_no_holes(browser, rider, support):
+    from playwright.sync_api import expect
+
+    with log.writing(f"conversation.{support.pk}"):
+        for number in range(1, 180):
+            say(support, rider, f"Number {number}")
+    page = open_console(browser, support)
+    expect(texts(page)).to_have_count(50)
+    for _ in range(12):
+        page.locator(".console-log").evaluate("log => log.scrollTop = 0")
+        if texts(page).count() == 180:
+            break
+        page.wait_for_timeout(100)
+    expect(texts(page)).to_have_count(180)
+    expected = ["I left my phone in the car", *(f"Number {n}" for n in range(1, 180))]
+    assert texts(page).all_text_contents() == expected
+    assert page.locator(".console-earlier").count() == 0
+
+
+def test_each_conversation_keeps_its_draft(browser, make_user, support):
+    from playwright.sync_api import expect
+
+    other = services.open_support(user=make_user("rider", first_name="Malika")).conversation
+    page = open_console(browser, support)
+    write = page.locator("#console-text")
+    write.fill("Half a sen")
+    page.goto(f"{CONSOLE}?conversation={other.pk}")
+    expect(write).to_have_value("")
+    write.fill("Another")
+    page.get_by_role("link", name="Sobirjon").click()
+    expect(write).to_have_value("Half a sen")
+    page.reload()
+    expect(write).to_be_visible()
+    expect(write).to_have_value("Half a sen")
+    write.press("Enter")
+    expect(texts(page).last).to_have_text("Half a sen")
+    page.reload()
+    expect(texts(page).last).to_have_text("Half a sen")
+    expect(write).to_have_value("")
+    page.go_back()
+    expect(write).to_have_value("Another")
+
+
+def test_the_keyboard_alone_does_it_all(browser, make_user, rider, support):
+    from playwright.sync_api import expect
+
+    malika = make_user("rider", first_name="Malika", last_name="Yusupova")
+    say(services.open_support(user=malika).conversation, malika, "I paid twice")
+    page = open_console(browser)
+    expect(rows(page)).to_have_count(2)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(page.locator("#console-thread-title")).to_have_text("Malika Yusupova")
+    page.keyboard.press("j")
+    expect(page.locator("#console-thread-title")).to_have_text("Sobirjon Bobojonov")
+    page.keyboard.press("k")
+    expect(page.locator("#console-thread-title")).to_have_text("Malika Yusupova")
+    expect(texts(page)).to_have_text(["I paid twice"])
+    page.keyboard.press("r")
+    write = page.locator("#console-text")
+    expect(write).to_be_focused()
+    before = write.evaluate("field => field.clientHeight")
+    page.keyboard.type("One")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("Two jkr")
+    expect(write).to_have_value("One\nTwo jkr")
+    assert write.evaluate("field => field.clientHeight") > before
+    page.keyboard.press("Enter")
+    expect(texts(page).last).to_have_text("One\nTwo jkr")
+    expect(page.locator(".console-tick-sent")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("log")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("dialog", name="Delete this message?")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(texts(page).last).to_have_text("This message was deleted.")
+    page.keyboard.press("Escape")
+    expect(page.locator(".console-welcome")).to_be_visible()
+    expect(page).to_have_url(re.compile(f"{CONSOLE}$"))
+    expect(page.locator(".console-conversation:focus")).to_contain_text("Malika")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_a_narrow_screen_shows_one_column_at_a_time(browser, support):
+    from playwright.sync_api import expect
+
+    page = browser.new_page()
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(CONSOLE)
+    expect(page.locator(".console-thread")).to_be_hidden()
+    page.get_by_role("link", name="Sobirjon").click()
+    expect(texts(page)).to_have_count(1)
+    expect(page.locator(".console-list")).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for part in ("#console-text", ".console-send", ".console-back", "#bell"):
+        box = page.locator(part).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0, part
+        assert box["x"] + box["width"] <= 360, part
+        assert box["y"] + box["height"] <= 640, part
+    page.get_by_role("button", name="Details", exact=True).click()
+    expect(page.locator(".console-people")).to_be_visible()
+    page.get_by_role("button", name="Close the details").click()
+    page.get_by_role("button", name="Back to the list").click()
+    expect(page.locator(".console-list")).to_be_visible()
+    expect(page.locator(".console-thread")).to_be_hidden()
+
+
+def test_light_and_dark_are_the_admins(browser, support):
+    page = open_console(browser, support)
+    background = "getComputedStyle(document.querySelector('.console-list')).backgroundColor"
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert page.evaluate(background) == "rgb(18, 18, 18)"
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert page.evaluate(background) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize(
+    ("locale", "send", "you", "today", "status"),
+    [
+        ("ru-RU", "Отправить", "Вы", "Сегодня", "Открыта"),
+        ("uz-UZ", "Yuborish", "Siz", "Bugun", "Ochiq"),
+    ],
+)
+def test_it_speaks_the_browsers_language(log_in, admin, support, locale, send, you, today, status):
+    from playwright.sync_api import expect
+
+    page = open_console(log_in(admin, locale=locale), support)
+    page.fill("#console-text", "Salom")
+    page.get_by_role("button", name=send).click()
+    expect(page.locator(".console-entry-name").last).to_contain_text(you)
+    expect(page.locator(".console-day")).to_have_text(today)
+    expect(page.locator("#console-status option").first).to_have_text(status)
+    assert "M11" not in page.locator("#console").inner_text()
+
+
+def test_a_strict_content_security_policy_refuses_nothing(browser, support):
+    from playwright.sync_api import expect
+
+    def tighten(route):
+        response = route.fetch()
+        route.fulfill(
+            response=response, headers={**response.headers, "content-security-policy": STRICT}
+        )
+
+    browser.route("**/admin/**", tighten)
+    # To Chromium, a page that a route answers comes from nowhere, and so may not dial 127.0.0.1.
+    browser.grant_permissions(["local-network-access"])
+    browser.add_init_script(
+        "window.refused = []; document.addEventListener('securitypolicyviolation', "
+        "event => window.refused.push(`${event.violatedDirective} ${event.blockedURI}`))"
+    )
+    page = open_console(browser, support)
+    page.fill("#console-text", "One\nTwo\nThree")
+    page.press("#console-text", "Enter")
+    expect(page.locator(".console-tick-sent")).to_be_visible()
+    page.locator("article").last.hover()
+    page.get_by_role("button", name="Edit", exact=True).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Keyboard shortcuts").click()
+    assert page.evaluate("window.refused") == []
+    page.evaluate("document.body.setAttribute('style', 'color: red')")
+    page.wait_for_function("window.refused.length === 1")  # so the policy was in force
+
+
+def test_a_conversation_that_there_is_not_is_said(browser, support):
+    from playwright.sync_api import expect
+
+    page = browser.new_page()
+    page.goto(f"{CONSOLE}?conversation=99999")
+    expect(page.locator(".console-banner")).to_have_text("There is no such conversation.")
+    expect(page.locator("#console-text")).to_be_hidden()
+    page.get_by_role("link", name="Sobirjon").click()
+    expect(page.locator(".console-banner")).to_be_hidden()
+    expect(texts(page)).to_have_count(1)
+
+
+def test_a_list_that_could_not_be_loaded_says_so_and_tries_again(browser, support):
+    from playwright.sync_api import expect
+
+    browser.route("**/api/conversations/?*", lambda route: route.abort())
+    page = browser.new_page()
+    page.goto(CONSOLE)
+    expect(page.locator(".console-list-nothing")).to_contain_text("The list could not be loaded")
+    browser.unroute("**/api/conversations/?*")
+    page.get_by_role("button", name="Try again").click()
+    expect(rows(page)).to_have_text(["Sobirjon Bobojonov"])
+
+
+# When the server and Redis die
+
+
+def wake(page: "Page") -> None:
+    """As when the network comes back: a wait for the next attempt ends."""
+    page.evaluate("dispatchEvent(new Event('online'))")
+
+
+@pytest.fixture(scope="module")
+def mortal(django_db_setup: None, django_db_blocker: Any) -> Iterator[tuple[Site, Valkey]]:
+    """A server and a Valkey that may be killed; more than 3 missed events cannot be resumed."""
+    valkey = Valkey()
+    with django_db_blocker.unblock():
+        server = Site(REDIS_URL=valkey.url, REALTIME_RESUME_LIMIT="3")
+    yield server, valkey
+    server.discard()
+    valkey.kill()
+
+
+def test_what_is_sent_while_all_is_dead_arrives_once(mortal, log_in, admin, rider, support):
+    from playwright.sync_api import expect
+
+    server, valkey = mortal
+    page = open_console(log_in(admin, server), support)
+    server.kill()
+    valkey.kill()
+    expect(page.locator(".console-banner")).to_contain_text("Reconnecting…")
+    write = page.locator("#console-text")
+    for text in ("First", "Second"):
+        write.fill(text)
+        write.press("Enter")
+    expect(page.locator(".console-is-sending")).to_have_count(2)
+    services.send_message(user=rider, conversation_id=support.pk, text="Are you there?")
+    valkey.start()
+    server.start()
+    wake(page)
+    expect(page.locator(".console-banner")).to_be_hidden(timeout=RECONNECT)
+    expect(page.locator(".console-tick-sent")).to_have_count(2)
+    expected = ["I left my phone in the car", "Are you there?", "First", "Second"]
+    expect(texts(page)).to_have_text(expected)
+    assert [one.text for one in Message.objects.order_by("pk")] == expected
+
+
+def test_what_cannot_be_resumed_is_loaded_again(mortal, log_in, admin, rider, support):
+    from playwright.sync_api import expect
+
+    server, _ = mortal
+    page = open_console(log_in(admin, server), support)
+    server.kill()
+    expect(page.locator(".console-banner")).to_contain_text("Reconnecting…")
+    for number in range(60):
+        say(support, rider, f"Number {number}")
+    server.start()
+    wake(page)
+    expect(texts(page).last).to_have_text("Number 59", timeout=RECONNECT)
+    found = texts(page).all_text_contents()
+    assert found == [f"Number {n}" for n in range(60)][-len(found) :]
+
+
+def test_what_had_no_ack_when_the_page_went_waits_for_a_decision(log_in, admin, mortal, support):
+    from playwright.sync_api import expect
+
+    server, _ = mortal
+    page = open_console(log_in(admin, server), support)
+    # Stored, but the ack does not come: the server dies behind the commit.
+    page.evaluate("Object.defineProperty(WebSocket.prototype, 'onmessage', {set() {}})")
+    server.kill()
+    expect(page.locator(".console-banner")).to_contain_text("Reconnecting…")
+    write = page.locator("#console-text")
+    write.fill("Is it there?")
+    write.press("Enter")
+    expect(page.locator(".console-is-sending")).to_have_count(1)
+    letters = page.evaluate("Object.values(sessionStorage)")
+    id = json.loads(letters[0])[0]["id"]
+    server.start()
+    services.send_message(
+        user=admin, conversation_id=support.pk, text="Is it there?", client_message_id=id
+    )
+    page.reload()
+    expect(texts(page)).to_have_text(["I left my phone in the car", "Is it there?"])
+    expect(page.locator(".console-is-failed, .console-is-sending")).to_have_count(0)
+    assert page.evaluate("sessionStorage.length") == 0
