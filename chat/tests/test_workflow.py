@@ -452,3 +452,11 @@ def test_the_audit_log_is_append_only_and_outlives_all(asked, agent):
     entry = AuditEntry.objects.get()
     assert (entry.actor_id, entry.actor_name) == (agent.pk, agent.get_full_name())
     assert entry.conversation_id == asked.pk
+
+
+def test_another_process_hears_of_a_claim(asked, agent, server, dial):
+    socket = dial(server, "/ws/support/", agent)
+    workflow.claim(user=agent, conversation_id=asked.pk)  # in this process
+    frame = socket.frame("conversation_updated")
+    assert frame["seq"] == socket.welcome["last_seq"] + 1
+    assert frame["conversation"]["assignee"]["user_id"] == agent.pk
