@@ -12,6 +12,7 @@ from notifications import events, services
 
 class NotificationPage(Page, kw_only=True):
     results: list[events.NotificationBody]
+    unread_count: int
 
 
 class UnreadCount(msgspec.Struct, kw_only=True):
@@ -27,7 +28,9 @@ class Notifications(View):
         head = log.heads([stream]).get(
             stream, 0
         )  # before the rows: a resume from it misses nothing
-        return page(request, services.notifications_of(request.user), events.body, head)
+        response = page(request, services.notifications_of(request.user), events.body, head)
+        response.data["unread_count"] = services.unread_count(request.user)
+        return response
 
 
 class NotificationRead(View):

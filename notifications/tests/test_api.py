@@ -38,11 +38,12 @@ def test_the_list_has_the_frames_own_items(rest, user):
         ],
         "has_more": False,
         "last_seq": 1,
+        "unread_count": 1,
     }
 
 
 def test_an_empty_list_is_a_list(rest):
-    empty = {"results": [], "has_more": False, "last_seq": 0}
+    empty = {"results": [], "has_more": False, "last_seq": 0, "unread_count": 0}
     assert rest.get("/api/notifications/").json() == empty
 
 

@@ -380,6 +380,34 @@ def test_there_is_no_bell_in_pop_ups_and_when_logged_out(browser, path):
     assert page.locator("[id^=bell], [href*='bell'], [src*='bell']").count() == 0
 
 
+def test_where_sockets_are_blocked_it_asks_over_rest_and_says_so(site, browser, admin):
+    from playwright.sync_api import expect
+
+    page = browser.new_page()
+    page.clock.install()
+    page.route_web_socket("**/ws/notifications/**", lambda socket: socket.close())
+    page.goto("/admin/")
+    page.click("#bell")
+    page.clock.run_for(16_000)
+    expect(page.locator(".bell-state")).to_have_text(
+        "Live updates are blocked here - checking every 15 seconds"
+    )
+    site.ring(admin, "Comes by asking")
+    site.ring(admin, "And another")
+    page.clock.run_for(16_000)
+    expect_unread(page, 2)
+    page.get_by_role("button", name="Comes by asking").click()
+    expect_unread(page, 1)
+    page.get_by_role("button", name="Mark all as read").click()
+    expect_unread(page, 0)
+    page.clock.run_for(16_000)
+    expect_unread(page, 0)
+    other = browser.new_page()  # follows the first, and has the server's count
+    other.goto("/admin/")
+    expect(other.locator("#bell")).to_have_attribute("data-state", "blocked")
+    expect_unread(other, 0)
+
+
 # What only a server of one's own can say
 
 
@@ -553,3 +581,36 @@ def test_what_cannot_be_resumed_is_loaded_again(browser):
     server.was_asked(0, 0)
     expect_unread(page, 1)
     assert len([url for url in loads if "/api/notifications/?" in url]) == 2
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "tab", "ago"),
+    [
+        ("ru", "Уведомления, 120 непрочитанных", "Непрочитанные", "только что"),
+        ("uz", "Bildirishnomalar, 120 ta oʻqilmagan", "Oʻqilmaganlar", "hozirgina"),
+    ],
+)
+def test_it_speaks_other_languages_and_fits_a_narrow_screen(site, admin, language, name, tab, ago):
+    from playwright.sync_api import expect
+
+    site.shell(
+        "from notifications.models import Notification as N; "
+        f"[N.objects.create(recipient_id={admin.pk}, title='1') for _ in range(120)]"
+    )
+    session = session_of(admin)
+    with chromium("The bell in a browser") as process:
+        context = context_of(process, site, session)
+        context.set_extra_http_headers({"Accept-Language": language})
+        page = open_admin(context)
+        page.set_viewport_size({"width": 360, "height": 640})
+        expect(page.locator("#bell")).to_have_accessible_name(name)
+        expect(page.locator(".bell-badge")).to_have_text("99+")
+        assert page.title().startswith("(99+) ")
+        page.click("#bell")
+        expect(page.get_by_role("tab", name=tab)).to_be_visible()
+        expect(page.locator(".bell-time").first).to_have_text(ago)
+        box = page.locator("#bell-panel").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360

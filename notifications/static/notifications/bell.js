@@ -13,7 +13,7 @@ import { agoText, clockText, dateText } from "./times.js";
  * @typedef {import("../realtime/holodrive-realtime.js").State} State
  * @typedef {{id: number, title: string, message: string, notification_type: string, related_object_type: string,
  *   related_object_id: number | null, created_at: string, status: string}} Item
- * @typedef {{results: Item[], has_more: boolean, last_seq: number}} Page
+ * @typedef {{results: Item[], has_more: boolean, last_seq: number, unread_count: number}} Page
  * @typedef {"all" | "unread"} Tab
  */
 
@@ -86,11 +86,14 @@ class Inbox {
     return status === "read" || id <= this.#askedToReadUpTo || this.#askedToRead.has(id);
   }
 
-  /** @param {Page} page */
+  /** Returns what is new and unread in it, the oldest first. @param {Page} page @returns {Item[]} */
   replace(page) {
+    const newest = this.isLoaded ? this.newestId : Infinity;
     this.#byId.clear();
     this.isLoaded = true;
+    this.#unread = page.unread_count;
     this.addEarlier(page, Infinity);
+    return page.results.filter((notification) => notification.id > newest && !this.isRead(notification));
   }
 
   /** A page asked for before the list was cut or replaced would leave a hole. @param {Page} page @param {number} beforeId */
@@ -191,8 +194,9 @@ const TOAST_MS = 7_000;
 const TOASTS_MOST = 3;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @param {State} state */
+/** @param {State | "blocked"} state */
 function stateText(state) {
+  if (state === "blocked") return gettext("Live updates are blocked here - checking every 15 seconds");
   if (state === "signed-out") return gettext("Signed out - reload the page");
   if (state === "stopped") return gettext("Not connected - reload the page");
   if (state === "waiting") {
@@ -371,7 +375,7 @@ class BellView {
     this.#find(".bell-read-all").setAttribute("aria-disabled", String(count === 0));
   }
 
-  /** @param {State} state */
+  /** @param {State | "blocked"} state */
   showState(state) {
     const line = this.#find(".bell-state");
     const text = stateText(state);
@@ -593,6 +597,19 @@ async function withTicket(url, ticketUrl, csrfToken) {
   return `${url}?${new URLSearchParams({ ticket })}`;
 }
 
+/**
+ * Does what the command says, and gives what the socket would have answered, less the count.
+ * @param {string} listUrl @param {string} csrfToken @param {Command} command @returns {Promise<Frame>}
+ */
+async function sendByRest(listUrl, csrfToken, { type, ...fields }) {
+  const url = type === "mark_as_read" ? `${listUrl}${fields.notification_id}/read/` : `${listUrl}read-all/`;
+  const headers = { "X-CSRFToken": csrfToken, "Content-Type": "application/json" };
+  const body = JSON.stringify(fields);
+  const response = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.timeout(ANSWER_MS) });
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  return { type: "notification_read", ...fields };
+}
+
 /** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer @param {HTMLElement} toasts */
 function startBell(button, panel, announcer, toasts) {
   const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount, userId } = button.dataset;
@@ -613,7 +630,7 @@ function startBell(button, panel, announcer, toasts) {
 
   async function reload() {
     const page = await fetchPage(listUrl);
-    inbox.replace(page);
+    for (const added of inbox.replace(page)) view.ring(added);
     show();
     return page.last_seq;
   }
@@ -686,7 +703,11 @@ function startBell(button, panel, announcer, toasts) {
     url,
     reload,
     onFrame,
-    onState: (state) => view.showState(state),
+    onState(state) {
+      view.showState(state);
+      if (state === "blocked") inbox.unconfirmed.forEach((command) => socket.send(command));
+    },
+    sendByRest: (command) => sendByRest(listUrl, csrfToken, command),
     unreadCount: () => inbox.confirmedUnread,
   });
   socket.start();

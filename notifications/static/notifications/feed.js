@@ -1,6 +1,7 @@
 // @ts-check
 // One socket for all tabs of a browser: the tab that holds the lock keeps it, and shares each frame with the others.
-// Where there are no Web Locks (pages of plain http), each tab keeps a socket of its own.
+// Where there are no Web Locks (pages of plain http), each tab keeps a socket of its own. Where no socket opens but
+// the site answers (a proxy that knows no WebSocket), it asks over REST, and is "blocked".
 
 import { connect, SignedOut } from "../realtime/holodrive-realtime.js";
 
@@ -10,12 +11,14 @@ import { connect, SignedOut } from "../realtime/holodrive-realtime.js";
  * @typedef {import("../realtime/holodrive-realtime.js").State} State
  * @typedef {import("../realtime/holodrive-realtime.js").RealtimeSocket} RealtimeSocket
  * @typedef {{url: import("../realtime/holodrive-realtime.js").Options["url"], reload: () => Promise<number>,
- *   unreadCount: () => number, onFrame: (frame: Frame) => void, onState: (state: State) => void}} Options
- * @typedef {{kind: "frame", frame: Frame} | {kind: "standing", state: State, lastSeq: number | null, unread: number}
- *   | {kind: "command", command: Command} | {kind: "who"}} Note
+ *   sendByRest: (command: Command) => Promise<Frame>, unreadCount: () => number, onFrame: (frame: Frame) => void,
+ *   onState: (state: State | "blocked") => void}} Options
+ * @typedef {{kind: "frame", frame: Frame} | {kind: "standing", state: State | "blocked", lastSeq: number | null, unread: number}
+ *   | {kind: "command", command: Command} | {kind: "who"} | {kind: "polled"}} Note
  */
 
 const RELOAD_AGAIN_MS = 5_000;
+const POLL_MS = 15_000;
 
 /** As RealtimeSocket, as far as the bell needs it: whether this tab leads or follows is not seen from outside. */
 export class Feed {
@@ -28,6 +31,8 @@ export class Feed {
   /** @type {Promise<void> | null} */ #loading = null;
   /** @type {Frame[]} */ #held = [];
   #isOver = false;
+  #isBlocked = false;
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #pollTimer;
 
   /** @param {string} name the same in all tabs of one user, and in no others @param {Options} options */
   constructor(name, options) {
@@ -53,8 +58,8 @@ export class Feed {
 
   /** What no leader is there to send is lost: repeat it at the next first frame. @param {Command} command */
   send(command) {
-    if (this.#socket) this.#socket.send(command);
-    else this.#post({ kind: "command", command });
+    if (!this.#socket) this.#post({ kind: "command", command });
+    else if (!this.#socket.send(command) && this.#isBlocked) this.#sendByRest(command);
   }
 
   resync() {
@@ -72,9 +77,12 @@ export class Feed {
       const lastSeq = this.#lastSeq ?? undefined;
       const onFrame = (/** @type {Frame} */ frame) => this.#share(frame);
       const onState = (/** @type {State} */ state) => {
-        this.#options.onState(state);
-        if (state === "signed-out" || state === "stopped") resign(this.#end());
-        else this.#stand(state);
+        if (state === "live") this.#isBlocked = false;
+        this.#pollWhile(state === "waiting" || state === "connecting");
+        if (state === "signed-out" || state === "stopped") {
+          this.#options.onState(state);
+          resign(this.#end());
+        } else this.#stand();
       };
       this.#socket = connect({ url, reload, lastSeq, onFrame, onState });
     });
@@ -87,10 +95,36 @@ export class Feed {
     this.#options.onFrame(frame);
   }
 
-  /** @param {State} state */
-  #stand(state) {
+  /** Says how this browser stands, here and in the other tabs. */
+  #stand() {
+    const state = this.#isBlocked ? "blocked" : this.#socket?.state ?? "connecting";
+    this.#options.onState(state);
     const lastSeq = this.#socket?.lastSeq ?? null;
     this.#post({ kind: "standing", state, lastSeq, unread: this.#options.unreadCount() });
+  }
+
+  // Without a socket
+
+  /** @param {boolean} isAway */
+  #pollWhile(isAway) {
+    if (isAway) this.#pollTimer ??= setInterval(() => this.#poll(), POLL_MS);
+    else this.#pollTimer = void clearInterval(this.#pollTimer);
+  }
+
+  async #poll() {
+    const answers = await this.#options.reload().then(() => true, () => false);
+    if (this.#isOver || this.#socket?.isLive) return;
+    this.#isBlocked = answers; // if it does not answer, it is not the sockets alone
+    if (answers) this.#post({ kind: "polled" });
+    this.#stand();
+  }
+
+  /** If it fails, it is repeated after the next poll. @param {Command} command */
+  async #sendByRest(command) {
+    const frame = await this.#options.sendByRest(command).catch(() => null);
+    if (frame === null) return;
+    this.#share(frame);
+    await this.#poll();
   }
 
   #end() {
@@ -124,10 +158,11 @@ export class Feed {
   /** @param {Note} note */
   #hear(note) {
     if (this.#socket) {
-      if (note.kind === "command") this.#socket.send(note.command);
-      if (note.kind === "who") this.#stand(this.#socket.state);
+      if (note.kind === "command") this.send(note.command);
+      if (note.kind === "who") this.#stand();
     } else if (note.kind === "frame") this.#take(note.frame);
     else if (note.kind === "standing") this.#compare(note);
+    else if (note.kind === "polled") this.#options.reload().catch(() => {}); // the leader's answer will do till the next
   }
 
   /** A tab that was asleep may have missed frames, and then no seq jumps until the next. @param {Note & {kind: "standing"}} note */
