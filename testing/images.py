@@ -46,6 +46,80 @@ print(client.cookies["sessionid"].value)
 """
 
 
+# Conversations as (minutes ago, name, priority, text), then what was said in the first of them as
+# (minutes ago, who, text).
+QUEUE = [
+    (230, "Otabek Ismoilov", 1, "Where is my receipt?"),
+    (95, "Nigora Saidova", 1, "My promo code does not work"),
+    (48, "Timur Aliev", 2, "The app shows the wrong address"),
+    (21, "Malika Yusupova", 3, "I paid twice for one trip"),
+    (34, "Sobirjon Bobojonov", 1, "Hello, I left my phone in the car"),
+]
+TALK = [
+    (31, "agent", "Hello Sobirjon! I am sorry to hear that. Which trip was it?"),
+    (30, "rider", "The one at 18:40, from the airport to Chilonzor"),
+    (29, "rider", "A black phone with a blue cover"),
+    (25, "note", "The driver has it. He ends his shift at ten."),
+    (
+        24,
+        "agent",
+        "The driver has found it. He can bring it to you this evening.",
+    ),
+    (6, "rider", "Wonderful, thank you so much! This evening is great."),
+    (5, "agent", "He will call you when he is near."),
+]
+FILL_QUEUE = """
+from datetime import timedelta
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from chat import services
+from chat.models import Conversation, Message, Note
+from holodrive.accounts.models import User
+agent = User.objects.get(username="agent")
+User.objects.filter(pk=agent.pk).update(last_name="Karimova")
+def ago(minutes):
+    return timezone.now() - timedelta(minutes=minutes)
+Conversation.objects.all().delete()
+for minutes, name, priority, text in {queue!r}:
+    first, last = name.split()
+    rider = User.objects.create(username=first, first_name=first, last_name=last, role="rider")
+    conversation = services.open_support(user=rider).conversation
+    Message(conversation=conversation, sender=rider, text=text, created_at=ago(minutes)).save()
+    Conversation.objects.filter(pk=conversation.pk).update(
+        priority=priority, waiting_since=ago(minutes), created_at=ago(minutes)
+    )
+for minutes, who, text in {talk!r}:
+    if who == "note":
+        Note(conversation=conversation, author=agent, text=text, created_at=ago(minutes)).save()
+    else:
+        sender = agent if who == "agent" else rider
+        Message(
+            conversation=conversation, sender=sender, text=text, created_at=ago(minutes)
+        ).save()
+last = Message.objects.latest("pk").pk
+services.mark_read(user=rider, conversation_id=conversation.pk, up_to_id=last)
+Conversation.objects.filter(pk=conversation.pk).update(assignee=agent)
+print(conversation.pk)
+"""
+
+
+def take_console(browser: "Browser", site: "Site", session: str) -> None:
+    from playwright.sync_api import expect
+
+    from testing.browser import context_of
+
+    said = site.shell(FILL_QUEUE.format(queue=QUEUE, talk=TALK)).strip().splitlines()[-1]
+    for scheme in ("light", "dark"):
+        page = context_of(browser, site, session).new_page()
+        page.set_viewport_size({"width": 1280, "height": 820})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.goto(f"/admin/chat/console/?conversation={said}")
+        expect(page.locator("article")).to_have_count(len(TALK) + 1)
+        expect(page.locator(".console-conversation")).to_have_count(len(QUEUE))
+        page.fill("#console-text", "Is there anything else that I can do for you?")
+        page.screenshot(path=IMAGES / f"console-{scheme}.png")
+
+
 def take_bell(browser: "Browser", site: "Site", session: str) -> None:
     from playwright.sync_api import expect
 
@@ -81,6 +155,7 @@ def main() -> int:
             session = site.shell(FILL.format(story=STORY)).strip().splitlines()[-1]
             with chromium("The pictures") as browser:
                 take_bell(browser, site, session)
+                take_console(browser, site, session)
         finally:
             site.discard()
     return 0

@@ -18,7 +18,14 @@ from django.utils import timezone
 from chat import services
 from chat.models import CannedReply, Conversation, Message, Participant
 from holodrive.realtime import log
-from testing.browser import RECONNECT, Site, chromium, context_of, session_of
+from testing.browser import (
+    RECONNECT,
+    Site,
+    accessibility_problems,
+    chromium,
+    context_of,
+    session_of,
+)
 from testing.services import Valkey
 
 if TYPE_CHECKING:
@@ -226,6 +233,8 @@ def test_ticks_typing_and_presence(site, browser, dial, rider, support):
     page = open_console(browser, support)
     expect(page.locator(".console-presence")).to_have_text("offline")
     socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    expect(page.locator(".console-presence")).to_have_text("online")
+    page.reload()
     expect(page.locator(".console-presence")).to_have_text("online")
     page.locator("#console-text").press_sequentially("Hi")
     assert socket.frame("typing")["is_typing"] is True
@@ -608,6 +617,32 @@ def test_a_strict_content_security_policy_refuses_nothing(browser, support):
     assert page.evaluate("window.refused") == []
     page.evaluate("document.body.setAttribute('style', 'color: red')")
     page.wait_for_function("window.refused.length === 1")  # so the policy was in force
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(browser, admin, rider, support, scheme):
+    from playwright.sync_api import expect
+
+    say(support, admin, "Hello")
+    page = browser.new_page()
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto(CONSOLE)
+    expect(rows(page)).to_have_count(1)
+    assert accessibility_problems(page, "#console") == []
+    page.get_by_role("link", name="Sobirjon").click()
+    expect(texts(page)).to_have_count(2)
+    page.keyboard.press("n")
+    page.keyboard.type("A note")
+    page.keyboard.press("Enter")
+    expect(texts(page)).to_have_count(3)
+    expect(page.locator(".console-is-sending")).to_have_count(0)
+    assert accessibility_problems(page, "#console") == []
+    page.get_by_role("button", name="Keyboard shortcuts").click()
+    assert accessibility_problems(page, "#console-help") == []
+    page.keyboard.press("Escape")
+    page.locator("#console-text").evaluate("field => field.removeAttribute('aria-label')")
+    page.locator("#console-text").evaluate("field => field.removeAttribute('placeholder')")
+    assert accessibility_problems(page, "#console") != []  # so axe looks
 
 
 def test_a_conversation_that_there_is_not_is_said(browser, support):

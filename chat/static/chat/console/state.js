@@ -177,6 +177,7 @@ export class Thread {
   #types({ user_id, user_name, is_typing }) {
     if (is_typing) this.#typing.set(user_id, user_name);
     else this.#typing.delete(user_id);
+    if (is_typing) this.online.add(user_id); // whatever is known of the presence
   }
 
   /** @param {Frame} frame */
