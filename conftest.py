@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.color import no_style
+from django.db import connection
+from django.test import TransactionTestCase
 
+from holodrive.realtime import log
 from testing.client import RemoteSocket, Socket, access_token
 from testing.server import NO_CONNECT_LIMITS, ServerProcess
 from testing.services import Valkey
@@ -18,6 +24,29 @@ def django_db_keepdb() -> bool:
     for threads.
     """
     return True
+
+
+@log.retrying
+def _empty(statements: list[str]) -> None:
+    """A server of the test may still be writing: who loses the deadlock starts over."""
+    connection.ops.execute_sql_flush(statements)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keep_permissions() -> None:
+    """Between two tests Django empties every table, then makes all content types and permissions
+    anew, which takes longer than most tests: here these stay.
+    """
+    kept = {ContentType._meta.db_table, Permission._meta.db_table}
+
+    def empty_tables(self: TransactionTestCase) -> None:
+        tables = connection.introspection.django_table_names(
+            only_existing=True, include_views=False
+        )
+        statements = connection.ops.sql_flush(no_style(), [t for t in tables if t not in kept])
+        _empty(statements)
+
+    TransactionTestCase._fixture_teardown = empty_tables  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

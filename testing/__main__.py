@@ -14,6 +14,8 @@ from testing.services import program
 
 # These choose their database themselves, or have none: once is enough.
 ONCE = (
+    "chat/tests/test_console.py",
+    "holodrive/accounts/tests/test_login.py",
     "holodrive/realtime/tests/test_backpressure.py",
     "holodrive/realtime/tests/test_checks.py",
     "holodrive/realtime/tests/test_commands.py",
@@ -28,6 +30,10 @@ ONCE = (
     "testing/soak/tests/test_soak.py",
     "testing/sabotage",
 )
+
+
+# Tests wait for processes more than they compute. Each worker has its own database and Valkey.
+_SPREAD = ("-n", "2", "--dist", "loadfile")
 
 
 class _Run:
@@ -77,7 +83,6 @@ def main() -> int:
     except FileNotFoundError as problem:
         missing.append(f"the suite on PostgreSQL: no {problem}")
     failed = []
-    # Side by side: the tests wait for processes more than they compute.
     with ExitStack() as stack:
         runs = [_Run(stack, database, whole=database == databases[0]) for database in databases]
         for run in runs:

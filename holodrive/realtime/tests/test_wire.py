@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from chat.tests.test_events import FRAMES as CHAT
+from chat.tests.test_notes import FRAMES as SUPPORT
 from holodrive.realtime import wire
 from notifications.tests.test_events import FRAMES as NOTIFICATIONS
 
@@ -47,7 +48,7 @@ def leaves(kind):
 
 
 def test_every_frame_has_a_literal_test():
-    tested = {type(frame) for frame, _ in [*FRAMES, *CHAT, *NOTIFICATIONS]}
+    tested = {type(frame) for frame, _ in [*FRAMES, *CHAT, *SUPPORT, *NOTIFICATIONS]}
     assert leaves(wire.Frame) == tested
 
 

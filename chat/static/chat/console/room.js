@@ -70,7 +70,7 @@ export class Room {
     this.#noteSocket = connect({
       url: this.#api.socket(`/ws/support/notes/${this.id}/`),
       reload: () => this.#reloadNotes(),
-      onFrame: (frame) => this.#frame(frame),
+      onFrame: (frame) => frame.type === "note" && this.#frame(frame), // its first frame says nothing of who is online
     });
   }
 
