@@ -33,7 +33,7 @@ ONCE = (
 
 
 # Tests wait for processes more than they compute. Each worker has its own database and Valkey.
-_SPREAD = ("-n", "2", "--dist", "loadfile")
+_SPREAD = ("-n", "3", "--dist", "loadfile")
 
 
 class _Run:

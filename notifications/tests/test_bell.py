@@ -1,6 +1,7 @@
 """The bell in a real Chromium, against a real server process, and against a mocked socket."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def expect_unread(page: "Page", count: int) -> None:
     else:
         expect(badge).to_be_hidden()
         expect(page.locator("#bell")).to_have_accessible_name("Notifications")
-    assert page.title().startswith(f"({count}) ") == bool(count)
+    expect(page).to_have_title(re.compile(rf"^\({count}\) " if count else r"^[^(]"))
 
 
 def test_a_save_in_another_process_rings(site, browser, admin):

@@ -94,7 +94,7 @@ def test_a_resume_of_more_than_the_outbox_waits_for_its_reader(start_server, ope
     driver = opened(
         server, f"/ws/chat/{trip.pk}/?last_seq=0", access_token(trip.driver), receive_buffer=4096
     )
-    wait_until(lambda: metric(server, "holodrive_outbox_bytes") > 60_000, 20)
+    wait_until(lambda: metric(server, "holodrive_outbox_bytes") > 16_000, 20)
     # The connection is full. What is committed from here on comes behind what was missed.
     Message(conversation=trip, sender=trip.rider, text="live").save()
     seqs = []
