@@ -14,6 +14,7 @@ from holodrive.realtime.wire import (
     Welcome,
     checked_text,
     timestamp,
+    timestamp_if,
 )
 
 if TYPE_CHECKING:
@@ -200,12 +201,12 @@ def conversation_state(row: "Conversation") -> ConversationState:
         kind=row.kind,  # type: ignore[arg-type]
         subject=row.subject,
         status=row.status,  # type: ignore[arg-type]
-        closes_at=timestamp(row.closes_at) if row.closes_at else None,
+        closes_at=timestamp_if(row.closes_at),
     )
 
 
 def already_edited(row: "Message") -> AlreadyEdited:
-    at = timestamp(row.edited_at) if row.edited_at else None
+    at = timestamp_if(row.edited_at)
     return AlreadyEdited(message_id=row.pk, message=row.text, edited_at=at)
 
 
@@ -332,7 +333,7 @@ def preview(row: "Message") -> MessagePreview:
         sender_id=row.sender_id,
         sender_name=name_of(row.sender),
         created_at=timestamp(row.created_at),
-        deleted_at=timestamp(row.deleted_at) if row.deleted_at else None,
+        deleted_at=timestamp_if(row.deleted_at),
     )
 
 

@@ -15,7 +15,7 @@ from chat import events, queue_events
 from chat.models import Conversation, Message, Participant, is_support
 from chat.services import no_such_conversation
 from chat.workflow import wake_due
-from holodrive.realtime.wire import InvalidMessage, timestamp
+from holodrive.realtime.wire import InvalidMessage, timestamp, timestamp_if
 
 _OVER = (Conversation.Status.RESOLVED, Conversation.Status.CLOSED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,8 +158,8 @@ def _item(row: Any, newest: Message | None, for_support: bool) -> events.Convers
         subject=row.subject,
         status=row.status,
         created_at=timestamp(row.created_at),
-        closes_at=timestamp(row.closes_at) if row.closes_at else None,
-        last_message_at=timestamp(row.last_message_at) if row.last_message_at else None,
+        closes_at=timestamp_if(row.closes_at),
+        last_message_at=timestamp_if(row.last_message_at),
         unread_count=row.unread or 0,
         participants=[events.participant(member) for member in row.participants.all()],
         last_message=events.preview(newest) if newest else None,
@@ -167,8 +167,8 @@ def _item(row: Any, newest: Message | None, for_support: bool) -> events.Convers
     if for_support:
         item.assignee = events.person(row.assignee) if row.assignee else None
         item.priority = queue_events.priority_of(row)
-        item.waiting_since = timestamp(row.waiting_since) if row.waiting_since else None
-        item.snoozed_until = timestamp(row.snoozed_until) if row.snoozed_until else None
+        item.waiting_since = timestamp_if(row.waiting_since)
+        item.snoozed_until = timestamp_if(row.snoozed_until)
     return item
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from chat.events import Kind, MessagePreview, Person, Priority, Status, name_of, person
-from holodrive.realtime.wire import Event, Frame, Identifier, Welcome, timestamp
+from holodrive.realtime.wire import Event, Frame, Identifier, Welcome, timestamp, timestamp_if
 
 if TYPE_CHECKING:
     from chat.models import Conversation, Participant
@@ -69,12 +69,12 @@ def queued(row: "Conversation", members: "Iterable[Participant]") -> QueuedConve
         subject=row.subject,
         status=row.status,  # type: ignore[arg-type]
         created_at=timestamp(row.created_at),
-        closes_at=_moment(row.closes_at),
-        last_message_at=_moment(row.last_message_at),
+        closes_at=timestamp_if(row.closes_at),
+        last_message_at=timestamp_if(row.last_message_at),
         priority=priority_of(row),
         assignee=person(row.assignee) if row.assignee else None,
-        waiting_since=_moment(row.waiting_since),
-        snoozed_until=_moment(row.snoozed_until),
+        waiting_since=timestamp_if(row.waiting_since),
+        snoozed_until=timestamp_if(row.snoozed_until),
         participants=[
             Member(user_id=member.user_id, name=name_of(member.user), role=member.role)
             for member in members
@@ -84,10 +84,6 @@ def queued(row: "Conversation", members: "Iterable[Participant]") -> QueuedConve
 
 def priority_of(row: "Conversation") -> Any:
     return row.get_priority_display().lower()
-
-
-def _moment(at: datetime | None) -> str | None:
-    return timestamp(at) if at else None
 
 
 # Over REST only

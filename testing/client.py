@@ -4,11 +4,25 @@ app would use it.
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 PATIENCE = 5.0  # seconds that a test waits for what was promised; events are promised within 3
+
+
+def wait_until(
+    condition: Callable[[], object],
+    seconds: float = PATIENCE,
+    *,
+    explain: Callable[[], str] = lambda: "it never came true",
+) -> None:
+    """Return once the condition holds; fail with the explanation (a log) if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.02)
 
 
 class Socket:

@@ -408,7 +408,7 @@ class RealtimeConsumer:
             self.identity = identity
             self.hub.arrived(self, self.user.pk)  # what made this login doubtful meanwhile
         self._lifetime.lasts(identity.expires_at)
-        until = wire.timestamp(identity.expires_at) if identity.expires_at else None
+        until = wire.timestamp_if(identity.expires_at)
         self.send(wire.TokenRefreshed(expires_at=until))
 
     async def _send_missed(

@@ -260,6 +260,10 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def timestamp_if(moment: datetime | None) -> str | None:
+    return timestamp(moment) if moment else None
+
+
 def checked_text(text: str) -> str:
     """Refuse what no database column or no client can hold. Raises ValueError (inside a struct: a
     ValidationError).

@@ -5,7 +5,6 @@ and the memory of the server's process as the system sees it.
 import json
 import re
 import threading
-import time
 from contextlib import suppress
 
 import pytest
@@ -15,7 +14,7 @@ from chat.events import stream_of
 from chat.models import Message
 from holodrive.realtime import publish
 from holodrive.realtime.wire import LoggedEvent
-from testing.client import PATIENCE, access_token
+from testing.client import access_token, wait_until
 from testing.raw import RawSocket, frame, resident_bytes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,13 +43,6 @@ def metric(server, name):
     """The sum over its labels."""
     text = server.request("GET", "/metrics")[1]
     return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
-
-
-def wait_until(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -6,13 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 from holodrive.realtime import embedded
+from testing.client import wait_until
 from testing.services import ROOT, free_port
 
 PARTS = (
@@ -105,12 +105,14 @@ def answers(port: int) -> bool:
         return False
 
 
-def wait_for(condition, process=None, log=str, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process is None or process.poll() is None, log()
-        assert time.monotonic() < deadline, log()
-        time.sleep(0.02)
+def wait_for(condition, process, log):
+    """For what that process must do before it ends."""
+
+    def holds():
+        assert process.poll() is None, log()
+        return condition()
+
+    wait_until(holds, 30, explain=log)
 
 
 def ended(process, how):

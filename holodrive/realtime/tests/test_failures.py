@@ -18,7 +18,8 @@ import pytest
 import redis
 from websockets.exceptions import ConnectionClosed
 
-from testing.client import PATIENCE, RemoteSocket
+from testing.client import PATIENCE, RemoteSocket, wait_until
+from testing.parts import missing
 from testing.server import ServerProcess
 from testing.services import ROOT, PostgreSQL
 
@@ -36,13 +37,6 @@ def manage(url, *arguments):
         timeout=120,
     )
     assert run.returncode == 0, run.stderr
-
-
-def wait_for(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 class SQLite:
@@ -126,10 +120,8 @@ def sqlite(demo_file, tmp_path):
 def cluster():
     try:
         postgresql = PostgreSQL()
-    except FileNotFoundError as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no {missing}")
-        pytest.skip(f"no {missing}")
+    except FileNotFoundError as problem:
+        missing("A failing PostgreSQL", str(problem))
     manage(postgresql.url, "migrate", "-v", "0")
     manage(postgresql.url, "demo")
     yield Cluster(postgresql)
@@ -178,7 +170,7 @@ class Place:
         return float(found[1]) if found else 0.0
 
     def logged(self, text):
-        wait_for(lambda: text in self.server.log())
+        wait_until(lambda: text in self.server.log())
         assert "Traceback" not in self.server.log()
 
     def close(self):
@@ -297,7 +289,7 @@ def test_a_connection_that_is_cut_under_a_send_is_retryable(place, cluster):
     id = f"cut-{time.time_ns()}"
     with cluster.locked():
         rider.send(message("Hi", id))
-        wait_for(lambda: any(wait == "Lock" for _, wait in cluster.backends()))
+        wait_until(lambda: any(wait == "Lock" for _, wait in cluster.backends()))
         for pid, wait in cluster.backends():
             if wait == "Lock":
                 cluster.run(f"SELECT pg_terminate_backend({pid})")
@@ -347,7 +339,7 @@ def test_a_postgresql_that_stops_and_starts_costs_no_socket(place, cluster):
         rider.send(message("Hi", id))
         return rider.frame(seconds=15)["type"] == "message_ack"
 
-    wait_for(acked, seconds=30)
+    wait_until(acked, seconds=30)
     assert driver.frame("chat_message", seconds=10)["client_message_id"] == id
     assert stored(cluster, id) == 1
 
@@ -368,7 +360,7 @@ def test_slow_requests_leave_connections_for_sockets(place, cluster):
         threads = [threading.Thread(target=post) for _ in range(10)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: sum(wait == "Lock" for _, wait in cluster.backends()) == 2)
+        wait_until(lambda: sum(wait == "Lock" for _, wait in cluster.backends()) == 2)
         joined = [here.chat("rider", headers) for _ in range(5)]
         assert all(socket.welcome for socket in joined)
         assert answers == []

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from chat.models import Message
 from holodrive.realtime import drain
 from holodrive.realtime.wire import CloseCode
-from testing.client import PATIENCE, access_token
+from testing.client import PATIENCE, access_token, wait_until
 from testing.raw import RawSocket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -237,13 +237,6 @@ def test_uvicorn_closes_with_1012_and_cleans_up(start_server, dial, make_user, o
 def test_the_reason_fits_into_a_close_frame():
     for code in CloseCode:
         assert 0 < len(code.reason.encode()) <= 123
-
-
-def wait_until(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Open:
