@@ -1,7 +1,8 @@
 """Fixtures that every test may use; each makes what it needs and nothing else."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -13,9 +14,13 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from holodrive.realtime import log
+from testing.browser import Site, context_of, running_chromium, session_of
 from testing.client import RemoteSocket, Socket, access_token
 from testing.server import NO_CONNECT_LIMITS, ServerProcess
 from testing.services import Valkey
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +110,53 @@ def valkey() -> Iterator[Valkey]:
     own = Valkey()
     yield own
     own.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
+    with django_db_blocker.unblock():
+        site = Site()
+    yield site
+    site.discard()
+
+
+@pytest.fixture
+def site(shared_site: Site, transactional_db: None) -> Site:
+    """A running server with static files, shared by the tests of browsers; a test that kills it
+    starts it again.
+    """
+    if shared_site.process is None:  # that test failed before it did
+        shared_site.start()
+    return shared_site
+
+
+@pytest.fixture(scope="module")
+def shared_chromium() -> Iterator["Browser"]:
+    """For a module, not for the run: Playwright keeps a loop in this thread, in which no test that
+    is async could run, and where Django would refuse the ORM. Nothing awaits it.
+    """
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with running_chromium("What is seen in a browser") as browser:
+        yield browser
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def chromium(shared_chromium: "Browser", transactional_db: None) -> Iterator["Browser"]:
+    """A running Chromium, shared by a module; the profiles that a test makes end with it."""
+    yield shared_chromium
+    for context in shared_chromium.contexts:
+        context.close()
+
+
+@pytest.fixture
+def log_in(site: Site, chromium: "Browser") -> Callable[..., "BrowserContext"]:
+    """Factory of profiles in which that user is logged in: `log_in(user, locale="ru")`."""
+
+    def make(user: Any, at: Site = site, **options: Any) -> "BrowserContext":
+        return context_of(chromium, at, session_of(user), **options)
+
+    return make
 
 
 @pytest.fixture

@@ -1,8 +1,4 @@
-"""Chromium for tests, the distribution's own, driven by Playwright; and a real site for its pages.
-
-While Playwright runs its loop in a thread, Django refuses the ORM there: what a test needs of the
-database it makes before, or has another process do (`Site.shell`).
-"""
+"""Chromium for tests, the distribution's own, driven by Playwright; a real site for its pages."""
 
 import shutil
 import subprocess
@@ -18,8 +14,9 @@ from testing.server import ServerProcess
 from testing.services import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
+STRICT = "default-src 'self'; connect-src 'self' ws: wss:"
 PATIENCE = 15_000  # milliseconds
 RECONNECT = 45_000  # two of the longest backoffs, and a start of the server
 _NODE = ROOT / "testing" / "node"
@@ -48,7 +45,7 @@ class Site(ServerProcess):
 
 
 @contextmanager
-def chromium(what: str) -> Iterator["Browser"]:
+def running_chromium(what: str) -> Iterator["Browser"]:
     """A running browser; `what` is not tested without one."""
     try:
         from playwright.sync_api import expect, sync_playwright
@@ -80,6 +77,30 @@ def context_of(
         name = settings.SESSION_COOKIE_NAME
         context.add_cookies([{"name": name, "value": session, "url": site.url}])
     return context
+
+
+def tighten(context: "BrowserContext") -> None:
+    """Its pages of the admin come with the policy STRICT, and remember what that refused."""
+
+    def strict(route: "Route") -> None:
+        response = route.fetch()
+        headers = {**response.headers, "content-security-policy": STRICT}
+        route.fulfill(response=response, headers=headers)
+
+    context.route("**/admin/**", strict)
+    # To Chromium, a page that a route answers comes from nowhere, and so may not dial 127.0.0.1.
+    context.grant_permissions(["local-network-access"])
+    context.add_init_script(
+        "window.refused = []; document.addEventListener('securitypolicyviolation', "
+        "event => window.refused.push(`${event.violatedDirective} ${event.blockedURI}`))"
+    )
+
+
+def expect_nothing_refused(page: "Page") -> None:
+    """By the policy of `tighten`; the page is of no use afterwards."""
+    assert page.evaluate("window.refused") == []
+    page.evaluate("document.body.setAttribute('style', 'color: red')")
+    page.wait_for_function("window.refused.length === 1")  # so the policy was in force
 
 
 def accessibility_problems(page: "Page", *selectors: str) -> list[str]:

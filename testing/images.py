@@ -146,14 +146,14 @@ def main() -> int:
         from django.core.management import call_command
 
         django.setup()
-        from testing.browser import Site, chromium
+        from testing.browser import Site, running_chromium
 
         call_command("migrate", verbosity=0)
         IMAGES.mkdir(exist_ok=True)
         site = Site()
         try:
             session = site.shell(FILL.format(story=STORY)).strip().splitlines()[-1]
-            with chromium("The pictures") as browser:
+            with running_chromium("The pictures") as browser:
                 take_bell(browser, site, session)
                 take_console(browser, site, session)
         finally:

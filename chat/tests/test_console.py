@@ -1,11 +1,10 @@
 """The support console: its page, and its scripts in a real Chromium against a real server and a
-real Valkey. One browser for the module; each test has a profile of its own.
+real Valkey.
 """
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,19 +21,17 @@ from testing.browser import (
     RECONNECT,
     Site,
     accessibility_problems,
-    chromium,
-    context_of,
-    session_of,
+    expect_nothing_refused,
+    tighten,
 )
 from testing.services import Valkey
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CONSOLE = "/admin/chat/console/"
-STRICT = "default-src 'self'; connect-src 'self' ws: wss:"
 
 
 @pytest.fixture
@@ -138,42 +135,6 @@ def test_the_queries_are_few_and_do_not_grow_with_the_data(admin, make_user):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator["Browser"]:
-    # Playwright keeps a loop in this thread, where Django would refuse the ORM. Nothing awaits it.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with chromium("The console in a browser") as browser:
-        yield browser
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@pytest.fixture(scope="module")
-def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
-    with django_db_blocker.unblock():
-        server = Site()
-    yield server
-    server.discard()
-
-
-@pytest.fixture
-def site(shared_site: Site, transactional_db: None) -> Site:
-    return shared_site
-
-
-@pytest.fixture
-def log_in(site: Site, process: "Browser") -> Iterator[Callable[..., "BrowserContext"]]:
-    """Factory of profiles in which that user is logged in: `log_in(user, locale="ru")`."""
-    made: list[BrowserContext] = []
-
-    def make(user: Any, at: Site = site, **options: Any) -> "BrowserContext":
-        made.append(context_of(process, at, session_of(user), **options))
-        return made[-1]
-
-    yield make
-    for context in made:
-        context.close()
 
 
 @pytest.fixture
@@ -593,19 +554,7 @@ def test_it_speaks_the_browsers_language(log_in, admin, support, locale, send, y
 def test_a_strict_content_security_policy_refuses_nothing(browser, support):
     from playwright.sync_api import expect
 
-    def tighten(route):
-        response = route.fetch()
-        route.fulfill(
-            response=response, headers={**response.headers, "content-security-policy": STRICT}
-        )
-
-    browser.route("**/admin/**", tighten)
-    # To Chromium, a page that a route answers comes from nowhere, and so may not dial 127.0.0.1.
-    browser.grant_permissions(["local-network-access"])
-    browser.add_init_script(
-        "window.refused = []; document.addEventListener('securitypolicyviolation', "
-        "event => window.refused.push(`${event.violatedDirective} ${event.blockedURI}`))"
-    )
+    tighten(browser)
     page = open_console(browser, support)
     page.fill("#console-text", "One\nTwo\nThree")
     page.press("#console-text", "Enter")
@@ -614,9 +563,7 @@ def test_a_strict_content_security_policy_refuses_nothing(browser, support):
     page.get_by_role("button", name="Edit", exact=True).click()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Keyboard shortcuts").click()
-    assert page.evaluate("window.refused") == []
-    page.evaluate("document.body.setAttribute('style', 'color: red')")
-    page.wait_for_function("window.refused.length === 1")  # so the policy was in force
+    expect_nothing_refused(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

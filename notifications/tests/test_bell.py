@@ -9,14 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from chat.models import Conversation
+from notifications.models import Notification
 from testing.browser import (
     PATIENCE,
     RECONNECT,
     Site,
     accessibility_problems,
-    chromium,
-    context_of,
-    session_of,
+    expect_nothing_refused,
+    tighten,
 )
 
 if TYPE_CHECKING:
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SAVE = (
-    "from notifications.models import Notification; "
-    "Notification.objects.create(recipient_id={}, title={!r}, "
-    "related_object_type={!r}, related_object_id={})"
-)
-STRICT = "default-src 'self'; connect-src 'self' ws: wss:"
 
-
-class AdminSite(Site):
-    def ring(self, user: Any, title: str, related: str = "", related_id: int | None = None) -> None:
-        """Save a notification in another process."""
-        self.shell(SAVE.format(user.pk, title, related, related_id))
+def ring(
+    user: Any, title: str, related: str = "", related_id: int | None = None, **fields: Any
+) -> None:
+    """Save a notification, in another process than the server's."""
+    Notification.objects.create(
+        recipient=user,
+        title=title,
+        related_object_type=related,
+        related_object_id=related_id,
+        **fields,
+    )
 
 
 @pytest.fixture
@@ -43,27 +44,11 @@ def admin(make_user) -> Any:
     return make_user("admin")
 
 
-@pytest.fixture(scope="module")
-def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[AdminSite]:
-    with django_db_blocker.unblock():
-        server = AdminSite()
-    yield server
-    server.discard()
-
-
 @pytest.fixture
-def site(shared_site: AdminSite, transactional_db: None) -> AdminSite:
-    if shared_site.process is None:  # a test that kills it failed before it was started again
-        shared_site.start()
-    return shared_site
-
-
-@pytest.fixture
-def browser(site: AdminSite, admin: Any) -> Iterator["BrowserContext"]:
-    """A browser in which the admin is logged in. It comes last: see testing/browser.py."""
-    session = session_of(admin)
-    with chromium("The bell in a browser") as process:
-        yield context_of(process, site, session)
+def browser(log_in: Any, admin: Any) -> "BrowserContext":
+    """A browser in which the admin is logged in."""
+    context: BrowserContext = log_in(admin)
+    return context
 
 
 def open_admin(browser: "BrowserContext", path: str = "/admin/") -> "Page":
@@ -96,7 +81,7 @@ def test_a_save_in_another_process_rings(site, browser, admin):
     page.click("#bell")
     expect(page.get_by_text("You’re all caught up")).to_be_visible()
     expect_unread(page, 0)
-    site.ring(admin, "<b>Your driver</b> is here")
+    ring(admin, "<b>Your driver</b> is here")
     expect(page.locator(".bell-row-title")).to_have_text(["<b>Your driver</b> is here"])
     expect(page.get_by_role("status")).to_have_text("New notification: <b>Your driver</b> is here")
     expect_unread(page, 1)
@@ -105,7 +90,7 @@ def test_a_save_in_another_process_rings(site, browser, admin):
 def test_the_next_page_knows_the_count_and_the_list(site, browser, admin):
     from playwright.sync_api import expect
 
-    site.ring(admin, "Saved while nobody looked")
+    ring(admin, "Saved while nobody looked")
     page = open_admin(browser)
     expect_unread(page, 1)
     page.click("#bell")
@@ -116,8 +101,8 @@ def test_reading_in_one_tab_clears_the_other(site, browser, admin):
     from playwright.sync_api import expect
 
     one, other = open_admin(browser), open_admin(browser)
-    site.ring(admin, "First")
-    site.ring(admin, "Second")
+    ring(admin, "First")
+    ring(admin, "Second")
     for page in (one, other):
         expect_unread(page, 2)
         page.click("#bell")
@@ -139,7 +124,7 @@ def test_tabs_share_one_socket_and_the_next_one_takes_over(site, browser, admin)
     browser.on("page", lambda page: page.on("websocket", lambda socket: dialled.append(socket.url)))
     first, second, third = (open_admin(browser) for _ in range(3))
     assert len(dialled) == 1
-    site.ring(admin, "To all")
+    ring(admin, "To all")
     for page in (first, second, third):
         expect_unread(page, 1)
     third.click("#bell")
@@ -147,11 +132,11 @@ def test_tabs_share_one_socket_and_the_next_one_takes_over(site, browser, admin)
     for page in (first, second, third):
         expect_unread(page, 0)
     first.close()
-    site.ring(admin, "While the lock changes hands")
+    ring(admin, "While the lock changes hands")
     for page in (second, third):
         expect_unread(page, 1)
         expect(page.locator("#bell")).to_have_attribute("data-state", "live")
-    site.ring(admin, "After")
+    ring(admin, "After")
     expect(third.locator(".bell-row-title")).to_have_text(
         ["After", "While the lock changes hands", "To all"]
     )
@@ -159,24 +144,21 @@ def test_tabs_share_one_socket_and_the_next_one_takes_over(site, browser, admin)
 
 
 def test_a_click_reads_and_leads_to_the_related_object(site, browser, admin):
-    site.shell("from chat.models import Conversation; Conversation.objects.create(pk=7)")
-    site.ring(admin, "New message", "conversation", 7)
+    conversation = Conversation.objects.create()
+    ring(admin, "New message", "conversation", conversation.pk)
     page, other = open_admin(browser), open_admin(browser)
     expect_unread(other, 1)
     page.click("#bell")
     page.get_by_role("link", name="New message").click()
-    page.wait_for_url("**/admin/chat/console/?conversation=7")
+    page.wait_for_url(f"**/admin/chat/console/?conversation={conversation.pk}")
     expect_unread(other, 0)
 
 
 def test_tabs_endless_scrolling_and_marking_one(site, browser, admin):
     from playwright.sync_api import expect
 
-    site.shell(
-        "from notifications.models import Notification as N; "
-        f"[N.objects.create(recipient_id={admin.pk}, title=f'Number {{n}}', "
-        "status='unread' if n % 50 == 5 else 'read') for n in range(1, 131)]"
-    )
+    for number in range(1, 131):
+        ring(admin, f"Number {number}", status="unread" if number % 50 == 5 else "read")
     page = open_admin(browser)
     expect_unread(page, 3)
     page.click("#bell")
@@ -208,7 +190,7 @@ def test_a_toast_tells_of_a_new_one_in_a_closed_panel(site, browser, admin):
     from playwright.sync_api import expect
 
     page = open_admin(browser)
-    site.ring(admin, "Your driver is here")
+    ring(admin, "Your driver is here")
     toast = page.locator(".bell-toast")
     expect(toast).to_have_text("Your driver is here")
     page.emulate_media(reduced_motion="reduce")
@@ -216,10 +198,10 @@ def test_a_toast_tells_of_a_new_one_in_a_closed_panel(site, browser, admin):
     toast.get_by_role("button", name="Dismiss").click()
     expect(toast).to_have_count(0)
     expect_unread(page, 1)
-    site.ring(admin, "Your driver waits")
+    ring(admin, "Your driver waits")
     toast.get_by_role("button", name="Your driver waits").click()
     expect_unread(page, 1)
-    site.ring(admin, "Your driver left")
+    ring(admin, "Your driver left")
     expect(toast).to_have_count(1)
     page.click("#bell")
     expect(toast).to_have_count(0)
@@ -248,7 +230,7 @@ def test_escape_closes_the_panel_and_gives_the_focus_back(browser):
 def test_axe_finds_nothing_wrong_with_the_bell_closed_and_open(site, browser, admin, scheme):
     from playwright.sync_api import expect
 
-    site.ring(admin, "Your driver is here")
+    ring(admin, "Your driver is here")
     page = open_admin(browser)
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     assert accessibility_problems(page, "#bell") == []
@@ -264,16 +246,16 @@ def test_what_was_saved_while_the_server_was_dead_comes_exactly_once(site, brows
 
     page = open_admin(browser)
     page.click("#bell")
-    site.ring(admin, "Before")
+    ring(admin, "Before")
     expect_unread(page, 1)
     site.kill()
     expect(page.locator(".bell-state")).to_have_text("Reconnecting…")
-    site.ring(admin, "Meanwhile")
+    ring(admin, "Meanwhile")
     page.get_by_role("button", name="Before").click()  # is sent when there is a connection again
     site.start()
     expect(page.locator(".bell-state")).to_be_hidden(timeout=RECONNECT)
     expect_unread(page, 1)
-    site.ring(admin, "After")
+    ring(admin, "After")
     expect(page.locator(".bell-row-title")).to_have_text(["After", "Meanwhile", "Before"])
     expect(page.locator(".bell-is-unread .bell-row-title")).to_have_text(["After", "Meanwhile"])
     expect_unread(page, 2)
@@ -281,57 +263,50 @@ def test_what_was_saved_while_the_server_was_dead_comes_exactly_once(site, brows
 
 
 @pytest.fixture
-def split_site(transactional_db: None) -> Iterator[tuple[AdminSite, AdminSite]]:
+def split_site(transactional_db: None) -> Iterator[tuple[Site, Site]]:
     """Pages on 127.0.0.1, sockets on localhost and another port: no cookie goes from one to the
     other.
     """
-    sockets = AdminSite()
-    pages = AdminSite(WEBSOCKET_URL=f"localhost:{sockets.port}")
+    sockets = Site()
+    pages = Site(WEBSOCKET_URL=f"localhost:{sockets.port}")
     yield pages, sockets
     pages.discard()
     sockets.discard()
 
 
-def test_sockets_on_another_host_are_opened_with_tickets(split_site, admin):
+def test_sockets_on_another_host_are_opened_with_tickets(split_site, log_in, admin):
     from playwright.sync_api import expect
 
     pages, sockets = split_site
-    session = session_of(admin)
-    with chromium("The bell in a browser") as process:
-        browser = context_of(process, pages, session)
-        page = browser.new_page()
-        dialled: list[Any] = []
-        page.on("websocket", lambda socket: dialled.append(urlsplit(socket.url)))
-        page.goto("/admin/")
-        expect(page.locator("#bell")).to_have_attribute("data-state", "live")
-        page.click("#bell")
-        pages.ring(admin, "First")
-        expect(page.locator(".bell-row-title")).to_have_text(["First"])
-        sockets.kill()
-        expect(page.locator(".bell-state")).to_have_text("Reconnecting…")
-        pages.ring(admin, "Second")
-        sockets.start()
-        expect(page.locator(".bell-row-title")).to_have_text(["Second", "First"], timeout=RECONNECT)
+    page = log_in(admin, pages).new_page()
+    dialled: list[Any] = []
+    page.on("websocket", lambda socket: dialled.append(urlsplit(socket.url)))
+    page.goto("/admin/")
+    expect(page.locator("#bell")).to_have_attribute("data-state", "live")
+    page.click("#bell")
+    ring(admin, "First")
+    expect(page.locator(".bell-row-title")).to_have_text(["First"])
+    sockets.kill()
+    expect(page.locator(".bell-state")).to_have_text("Reconnecting…")
+    ring(admin, "Second")
+    sockets.start()
+    expect(page.locator(".bell-row-title")).to_have_text(["Second", "First"], timeout=RECONNECT)
     assert {url.netloc for url in dialled} == {f"localhost:{sockets.port}"}
     tickets = [parse_qs(url.query)["ticket"][0] for url in dialled]
     assert len(set(tickets)) == len(tickets) >= 2
 
 
-def test_a_session_that_ended_gets_no_ticket_and_is_signed_out(split_site, admin):
+def test_a_session_that_ended_gets_no_ticket_and_is_signed_out(split_site, log_in, admin):
     from playwright.sync_api import expect
 
     pages, sockets = split_site
-    session = session_of(admin)
-    with chromium("The bell in a browser") as process:
-        browser = context_of(process, pages, session)
-        page = browser.new_page()
-        page.goto("/admin/")
-        expect(page.locator("#bell")).to_have_attribute("data-state", "live")
-        browser.clear_cookies()
-        sockets.kill()
-        expect(page.locator("#bell")).to_have_attribute(
-            "data-state", "signed-out", timeout=RECONNECT
-        )
+    browser = log_in(admin, pages)
+    page = browser.new_page()
+    page.goto("/admin/")
+    expect(page.locator("#bell")).to_have_attribute("data-state", "live")
+    browser.clear_cookies()
+    sockets.kill()
+    expect(page.locator("#bell")).to_have_attribute("data-state", "signed-out", timeout=RECONNECT)
 
 
 def test_on_the_pages_own_host_no_ticket_is_asked_for(site, browser):
@@ -347,28 +322,14 @@ def test_on_the_pages_own_host_no_ticket_is_asked_for(site, browser):
 def test_a_strict_content_security_policy_refuses_nothing(site, browser, admin):
     from playwright.sync_api import expect
 
-    def tighten(route):
-        response = route.fetch()
-        route.fulfill(
-            response=response, headers={**response.headers, "content-security-policy": STRICT}
-        )
-
-    browser.route("**/admin/**", tighten)
-    # To Chromium, a page that a route answers comes from nowhere, and so may not dial 127.0.0.1.
-    browser.grant_permissions(["local-network-access"])
-    browser.add_init_script(
-        "window.refused = []; document.addEventListener('securitypolicyviolation', "
-        "event => window.refused.push(`${event.violatedDirective} ${event.blockedURI}`))"
-    )
+    tighten(browser)
     page = open_admin(browser)
     page.click("#bell")
-    site.ring(admin, "Your driver is here")
+    ring(admin, "Your driver is here")
     expect(page.locator(".bell-is-unread")).to_have_count(1)
     page.get_by_role("button", name="Mark all as read").click()
     expect_unread(page, 0)
-    assert page.evaluate("window.refused") == []
-    page.evaluate("document.body.setAttribute('style', 'color: red')")
-    page.wait_for_function("window.refused.length === 1")  # so the policy was in force
+    expect_nothing_refused(page)
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/admin/accounts/user/add/?_popup=1"])
@@ -393,8 +354,8 @@ def test_where_sockets_are_blocked_it_asks_over_rest_and_says_so(site, browser, 
     expect(page.locator(".bell-state")).to_have_text(
         "Live updates are blocked here - checking every 15 seconds"
     )
-    site.ring(admin, "Comes by asking")
-    site.ring(admin, "And another")
+    ring(admin, "Comes by asking")
+    ring(admin, "And another")
     page.clock.run_for(16_000)
     expect_unread(page, 2)
     page.get_by_role("button", name="Comes by asking").click()
@@ -591,27 +552,23 @@ def test_what_cannot_be_resumed_is_loaded_again(browser):
         ("uz", "Bildirishnomalar, 120 ta oʻqilmagan", "Oʻqilmaganlar", "hozirgina"),
     ],
 )
-def test_it_speaks_other_languages_and_fits_a_narrow_screen(site, admin, language, name, tab, ago):
+def test_it_speaks_other_languages_and_fits_a_narrow_screen(
+    log_in, admin, language, name, tab, ago
+):
     from playwright.sync_api import expect
 
-    site.shell(
-        "from notifications.models import Notification as N; "
-        f"[N.objects.create(recipient_id={admin.pk}, title='1') for _ in range(120)]"
-    )
-    session = session_of(admin)
-    with chromium("The bell in a browser") as process:
-        context = context_of(process, site, session)
-        context.set_extra_http_headers({"Accept-Language": language})
-        page = open_admin(context)
-        page.set_viewport_size({"width": 360, "height": 640})
-        expect(page.locator("#bell")).to_have_accessible_name(name)
-        expect(page.locator(".bell-badge")).to_have_text("99+")
-        assert page.title().startswith("(99+) ")
-        page.click("#bell")
-        expect(page.get_by_role("tab", name=tab)).to_be_visible()
-        expect(page.locator(".bell-time").first).to_have_text(ago)
-        box = page.locator("#bell-panel").bounding_box()
-        assert box is not None
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 360
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for _ in range(120):
+        ring(admin, "1")
+    page = open_admin(log_in(admin, locale=language))
+    page.set_viewport_size({"width": 360, "height": 640})
+    expect(page.locator("#bell")).to_have_accessible_name(name)
+    expect(page.locator(".bell-badge")).to_have_text("99+")
+    assert page.title().startswith("(99+) ")
+    page.click("#bell")
+    expect(page.get_by_role("tab", name=tab)).to_be_visible()
+    expect(page.locator(".bell-time").first).to_have_text(ago)
+    box = page.locator("#bell-panel").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

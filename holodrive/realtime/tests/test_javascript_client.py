@@ -4,18 +4,18 @@ a real Chromium and in Node; and Chromium's own WebSocket, by every form of a UR
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.staticfiles import finders
 
+from chat.models import Message
 from holodrive.realtime.tests.test_clients import FORMS, NOTIFICATIONS
-from testing.browser import RECONNECT, Site, chromium, context_of, session_of
+from testing.browser import RECONNECT, Site, context_of, session_of
 from testing.client import access_token
 from testing.foreign import missing_for_node
 from testing.parts import missing
-from testing.server import NO_CONNECT_LIMITS
 from testing.services import ROOT
 
 if TYPE_CHECKING:
@@ -61,21 +61,6 @@ def test_its_rules_hold(node):
 # A real server
 
 
-@pytest.fixture(scope="module")
-def shared_site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
-    with django_db_blocker.unblock():
-        server = Site(**NO_CONNECT_LIMITS)
-    yield server
-    server.discard()
-
-
-@pytest.fixture
-def site(shared_site: Site, transactional_db: None) -> Site:
-    if shared_site.process is None:  # a test that kills it failed before it was started again
-        shared_site.start()
-    return shared_site
-
-
 @pytest.fixture
 def rider_token(trip: Any) -> str:
     return access_token(trip.rider)
@@ -89,15 +74,6 @@ def driver_token(trip: Any) -> str:
 @pytest.fixture
 def rider_session(trip: Any) -> str:
     return session_of(trip.rider)
-
-
-@pytest.fixture
-def browser(
-    site: Site, rider_token: str, driver_token: str, rider_session: str
-) -> Iterator["Browser"]:
-    """It comes last: see testing/browser.py."""
-    with chromium("The JavaScript client in a browser") as process:
-        yield process
 
 
 def test_it_talks_from_node(node, site, trip, rider_token):
@@ -125,9 +101,9 @@ DIAL = """dials => Promise.all(dials.map(([url, protocols]) => new Promise(tell 
 })))"""
 
 
-def page_of(browser: "Browser", site: Site, session: str = "") -> "Page":
+def page_of(chromium: "Browser", site: Site, session: str = "") -> "Page":
     """A page of the site without a bell."""
-    page = context_of(browser, site, session).new_page()
+    page = context_of(chromium, site, session).new_page()
     page.goto("/healthz")
     return page
 
@@ -146,8 +122,8 @@ def filled_in(trip: Any, token: str) -> dict[str, dict[str, Any]]:
     return {name: form.of(token, trip.rider, trip.pk) for name, form in BROWSER_FORMS.items()}
 
 
-def test_chromium_connects_by_every_form(site, trip, rider_token, browser):
-    dialled = dial(page_of(browser, site), site, filled_in(trip, rider_token))
+def test_chromium_connects_by_every_form(site, trip, rider_token, chromium):
+    dialled = dial(page_of(chromium, site), site, filled_in(trip, rider_token))
     assert len(dialled) == len(BROWSER_FORMS) == 20
     for name, seen in dialled.items():
         if name in NOTIFICATIONS:
@@ -160,23 +136,23 @@ def test_chromium_connects_by_every_form(site, trip, rider_token, browser):
         assert seen["code"] == 1000, name
 
 
-def test_chromium_can_tell_why_it_is_refused_in_every_form(site, trip, browser):
-    dialled = dial(page_of(browser, site), site, filled_in(trip, "wrong"))
+def test_chromium_can_tell_why_it_is_refused_in_every_form(site, trip, chromium):
+    dialled = dial(page_of(chromium, site), site, filled_in(trip, "wrong"))
     assert len(dialled) == len(BROWSER_FORMS)
     for name, seen in dialled.items():
         assert [frame["type"] for frame in seen["frames"]] == ["error"], name
         assert (seen["frames"][0]["code"], seen["code"]) == ("unauthenticated", 4401), name
 
 
-def test_chromium_connects_with_a_session(site, trip, rider_session, browser):
+def test_chromium_connects_with_a_session(site, trip, rider_session, chromium):
     paths = [
         f"{path}{slash}"
         for path in ("/ws/notifications", f"/ws/chat/{trip.pk}")
         for slash in ("", "/")
     ]
     hows = {path: {"path": path, "protocols": []} for path in paths}
-    with_session = dial(page_of(browser, site, rider_session), site, hows)
-    without = dial(page_of(browser, site), site, hows)
+    with_session = dial(page_of(chromium, site, rider_session), site, hows)
+    without = dial(page_of(chromium, site), site, hows)
     for path in paths:
         assert with_session[path]["frames"][0]["type"] == "connection_established", path
         assert with_session[path]["frames"][0]["expires_at"] is None, path
@@ -207,24 +183,23 @@ BABBLE = """([name, count, pause]) => {
 
 
 def open_chat(
-    browser: "Browser", site: Site, trip: Any, token: str = "", session: str = "", last_seq: int = 0
+    chromium: "Browser",
+    site: Site,
+    trip: Any,
+    token: str = "",
+    session: str = "",
+    last_seq: int = 0,
 ) -> "Page":
     """A page whose `chat` is connected to the trip."""
-    page = page_of(browser, site, session)
+    page = page_of(chromium, site, session)
     page.evaluate(CHAT, [f"/static/{MODULE}", f"/ws/chat/{trip.pk}/", token, last_seq])
     page.wait_for_function("chat.socket.isLive")
     return page
 
 
-def stored(site: Site) -> list[list[str]]:
+def stored() -> list[tuple[str | None, str]]:
     """(client_message_id, text) of all messages, in their order."""
-    code = (
-        "import json; from chat.models import Message; "
-        "print(json.dumps([*Message.objects.order_by('pk')"
-        ".values_list('client_message_id', 'text')]))"
-    )
-    messages: list[list[str]] = json.loads(site.shell(code))
-    return messages
+    return list(Message.objects.order_by("pk").values_list("client_message_id", "text"))
 
 
 def messages_seen(page: "Page") -> list[dict[str, Any]]:
@@ -235,10 +210,10 @@ def messages_seen(page: "Page") -> list[dict[str, Any]]:
 
 
 def test_no_message_is_lost_or_doubled_while_the_server_is_killed(
-    site, trip, rider_token, driver_token, browser
+    site, trip, rider_token, driver_token, chromium
 ):
-    rider = open_chat(browser, site, trip, rider_token)
-    driver = open_chat(browser, site, trip, driver_token)
+    rider = open_chat(chromium, site, trip, rider_token)
+    driver = open_chat(chromium, site, trip, driver_token)
     pages = {"rider": rider, "driver": driver}
     count = 120
     for name, page in pages.items():
@@ -258,7 +233,7 @@ def test_no_message_is_lost_or_doubled_while_the_server_is_killed(
         assert page.evaluate("chat.asked") >= 2  # a token for every connection
     assert acked_before < count
 
-    rows = stored(site)
+    rows = stored()
     texts = [text for _, text in rows]
     assert len(texts) == len(set(texts)) == 2 * count
     for name, page in pages.items():
@@ -266,11 +241,11 @@ def test_no_message_is_lost_or_doubled_while_the_server_is_killed(
         assert own == [f"{name} {number}" for number in range(count)]  # none overtook another
         seen = messages_seen(page)
         assert [frame["seq"] for frame in seen] == list(range(1, 2 * count + 1))
-        assert [[frame["client_message_id"], frame["message"]] for frame in seen] == rows
+        assert [(frame["client_message_id"], frame["message"]) for frame in seen] == rows
 
 
-def test_a_message_whose_ack_was_lost_is_stored_once(site, trip, rider_session, browser):
-    page = page_of(browser, site, rider_session)
+def test_a_message_whose_ack_was_lost_is_stored_once(site, trip, rider_session, chromium):
+    page = page_of(chromium, site, rider_session)
     connections = []
 
     def lose_the_first_ack(socket):
@@ -292,13 +267,13 @@ def test_a_message_whose_ack_was_lost_is_stored_once(site, trip, rider_session, 
     assert len(connections) == 2
     ack = page.evaluate("chat.acks[0]")
     assert ack["duplicate"] is True
-    assert stored(site) == [[ack["client_message_id"], "Where are you?"]]
+    assert stored() == [(ack["client_message_id"], "Where are you?")]
     assert [frame["seq"] for frame in messages_seen(page)] == [1]
 
 
-def test_it_goes_on_where_another_life_ended(site, trip, rider_token, driver_token, browser):
-    driver = open_chat(browser, site, trip, driver_token)
-    rider = open_chat(browser, site, trip, rider_token)
+def test_it_goes_on_where_another_life_ended(site, trip, rider_token, driver_token, chromium):
+    driver = open_chat(chromium, site, trip, driver_token)
+    rider = open_chat(chromium, site, trip, rider_token)
     for text in ("One", "Two"):
         driver.evaluate("text => chat.say(text)", text)
     rider.wait_for_function("chat.socket.lastSeq === 2")
@@ -306,14 +281,14 @@ def test_it_goes_on_where_another_life_ended(site, trip, rider_token, driver_tok
     assert rider.evaluate("chat.states") == ["live", "stopped"]
     driver.evaluate("chat.say('Three')")
     driver.wait_for_function("chat.acks.length === 3")
-    rider = open_chat(browser, site, trip, rider_token, last_seq=2)
+    rider = open_chat(chromium, site, trip, rider_token, last_seq=2)
     rider.wait_for_function("chat.socket.lastSeq === 3")
     assert [frame["message"] for frame in messages_seen(rider)] == ["Three"]
 
 
-def test_the_network_coming_back_ends_a_backoff(site, trip, rider_session, driver_token, browser):
-    driver = open_chat(browser, site, trip, driver_token)
-    rider = open_chat(browser, site, trip, session=rider_session)
+def test_the_network_coming_back_ends_a_backoff(site, trip, rider_session, driver_token, chromium):
+    driver = open_chat(chromium, site, trip, driver_token)
+    rider = open_chat(chromium, site, trip, session=rider_session)
     driver.evaluate("chat.say('One')")
     rider.wait_for_function("chat.socket.lastSeq === 1")
     site.kill()
@@ -330,8 +305,8 @@ def test_the_network_coming_back_ends_a_backoff(site, trip, rider_session, drive
     rider.wait_for_function("chat.socket.lastSeq === 2", timeout=RECONNECT)
 
 
-def test_the_server_s_own_words_end_it(site, trip, rider_token, browser):
-    page = page_of(browser, site)
+def test_the_server_s_own_words_end_it(site, trip, rider_token, chromium):
+    page = page_of(chromium, site)
     url = f"/ws/chat/{trip.pk + 1000}/"
     page.evaluate(CHAT, [f"/static/{MODULE}", url, rider_token, 0])
     page.evaluate("chat.say('Hi')")
@@ -350,4 +325,4 @@ def test_the_server_s_own_words_end_it(site, trip, rider_token, browser):
     page.evaluate("chat.say('Fine')")
     page.wait_for_function("chat.acks.length === 1")
     assert page.evaluate("chat.refused") == ["invalid_message", "invalid_message", "too_large"]
-    assert [text for _, text in stored(site)] == ["Fine"]
+    assert [text for _, text in stored()] == ["Fine"]
