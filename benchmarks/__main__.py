@@ -1,30 +1,29 @@
-"""The benchmark's plan: which servers, at which rates, in which order.
+"""Measures our servers beside their peers; `make bench` runs all scenarios.
 
-Exit code 0 if all was delivered once and in order and the goal is reached, else 1.
+  python -m benchmarks                                          everything, some 20 minutes
+  python -m benchmarks --quick                                  everything, once and briefly
+  python -m benchmarks persisted --only ours-serve-sqlite --seconds 10
+
+A server is left out, and named, where a program that it needs is not there: Node and npm for
+Socket.IO and ws (Debian: nodejs npm), nginx with its nchan module (Debian: nginx
+libnginx-mod-nchan), PostgreSQL (Debian: postgresql).
+
+Exit code 0 if everything was delivered once and in order, else 1.
 """
 
 import argparse
-import asyncio
-import itertools
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
-from benchmarks import report
-from benchmarks.generator import Crowd, LoadError
-from benchmarks.processes import STOPS, Server, ServerError, Servers
-from benchmarks.report import Row
+from benchmarks import persisted, report
+from benchmarks.bench import Bench
+from benchmarks.frames import LoadError
+from benchmarks.processes import STOPS, ServerError
+from benchmarks.workers import raise_file_limit
 
-_SLOW = 2.0  # messages a second: 1,000 deliveries, which the tutorial keeps up with on one core
-_FAST = 20.0  # 10,000 deliveries a second
-_WARM_UP = 5  # messages
-_SERVE = ["manage.py", "serve", "--bind", "HOST:PORT"]
-_UVICORN = (
-    "-m uvicorn holodrive.asgi:application --host HOST --port PORT --loop asyncio --ws websockets"
-)
-_UVICORN += " --no-access-log --log-level warning --ws-per-message-deflate false"
+_SCENARIOS = {
+    "persisted": persisted.measure,
+}
 
 
 def main() -> int:
@@ -33,78 +32,41 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in STOPS[1:]:
         signal.signal(number, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    raise_file_limit()
+    bench = Bench(options.rounds, options.seconds, options.only, options.quick)
     try:
-        with tempfile.TemporaryDirectory(prefix="holodrive-benchmark-") as home:
-            return _benchmark(options, Path(home))
+        for scenario in options.scenarios or _SCENARIOS:
+            bench.say(scenario, keep=True)
+            _SCENARIOS[scenario](bench)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
     except (LoadError, ServerError) as problem:
         print(f"\nerror: {problem}", file=sys.stderr)
         return 1
+    report.print_report(bench.rows)
+    for sentence in bench.missing:
+        print(sentence)
+    return 0 if report.is_correct(bench.rows) else 1
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--sockets", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each run")
-    return parser.parse_args()
-
-
-def _benchmark(options: argparse.Namespace, home: Path) -> int:
-    servers = Servers(home)
-    try:
-        _progress("starting three servers")
-        ours = servers.holodrive("ours on Daphne (manage.py serve)", _SERVE)
-        tutorial = servers.tutorial("Channels tutorial on Daphne")
-        uvicorn = servers.holodrive("ours on uvicorn", _UVICORN.split())
-        same, theirs = Row(ours.name, _SLOW), Row(tutorial.name, _SLOW)
-        fast, fallback = Row(ours.name, _FAST), Row(uvicorn.name, _FAST)
-        plan = [(ours, [same, fast]), (tutorial, [theirs]), (uvicorn, [fallback])]
-        numbers = itertools.count(1)
-        for turn, (server, rows) in itertools.product(range(options.rounds), plan):
-            _progress(f"round {turn + 1} of {options.rounds}: {server.name}")
-            asyncio.run(_round(server, rows, options, numbers))
-    finally:
-        _progress("")
-        servers.stop()
-    rows = [same, theirs, fast, fallback]
-    report.print_report(rows, same, theirs, options.sockets)
-    print(f"Every run: {report.write_json(rows, same, theirs, options.sockets)}")
-    reached = report.ratio(same, theirs) <= report.GOAL
-    return 0 if reached and all(row.is_correct() for row in rows) else 1
-
-
-async def _round(
-    server: Server, rows: list[Row], options: argparse.Namespace, numbers: Iterator[int]
-) -> None:
-    """Join, warm up, and measure this server at each of the rows' rates."""
-    crowd = Crowd(server)
-    await crowd.join(options.sockets)
-    try:
-        await crowd.measure(_next(numbers, _WARM_UP), _SLOW)
-        for row in rows:
-            count = max(1, round(options.seconds * row.rate))
-            row.runs.append(await crowd.measure(_next(numbers, count), row.rate))
-    finally:
-        await crowd.leave()
-
-
-def _next(numbers: Iterator[int], count: int) -> range:
-    """The next numbers: no message of another run can be taken for one of these."""
-    first = next(numbers)
-    for _ in range(count - 1):
-        next(numbers)
-    return range(first, first + count)
-
-
-def _progress(text: str) -> None:
-    """On a terminal one line that is written over, else a line each."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-    elif text:
-        print(text, file=sys.stderr, flush=True)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenarios", nargs="*", help=", ".join(_SCENARIOS))
+    parser.add_argument("--only", action="append", default=[], help="a server's name; repeat it")
+    parser.add_argument("--rounds", type=int, help="runs of each (3)")
+    parser.add_argument("--seconds", type=float, help="of each run (5)")
+    parser.add_argument("--quick", action="store_true", help="one short run of each")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.seconds = options.seconds or (2.0 if options.quick else 5.0)
+    if unknown := set(options.scenarios) - set(_SCENARIOS):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    return options
 
 
 if __name__ == "__main__":
