@@ -35,6 +35,7 @@ class Draining(Protocol):
     """What a drain needs of a server."""
 
     ports: list[Any]
+    outlived_by_port: bool  # a supervisor keeps the listening socket, and what waits there
 
     def sockets(self) -> "list[server.Protocol]": ...
 
@@ -54,7 +55,7 @@ class Drain:
     async def run(self) -> None:
         end = self._loop.time() + self._seconds + GRACE_SECONDS
         Operations.draining = True  # /readyz says so, and new sockets are refused
-        await close_ports(self._server.ports)
+        await close_ports(self._server.ports, self._server.outlived_by_port)
         await self._pause(_TURN_SECONDS)  # handshakes on their way get their refusal
         sockets = self._server.sockets()
         logger.info("stopping: %s sockets, in at most %g s", len(sockets), self._seconds)
@@ -106,14 +107,15 @@ class Drain:
         await asyncio.sleep(_POLL_SECONDS)  # their consumers learn of it, and clean up
 
 
-async def close_ports(ports: Sequence[Any]) -> None:
+async def close_ports(ports: Sequence[Any], outlived: bool) -> None:
     """Stop listening. Connections that the kernel has accepted are taken first: closing the port
-    would reset them, where a refused one is simply tried elsewhere.
+    would reset them, where a refused one is simply tried elsewhere. If the port outlives this
+    process they are left to whoever listens there next.
     """
     for port in ports:
         poll = select.poll()
         poll.register(port.fileno(), select.POLLIN)
-        for _ in range(_ACCEPT_ROUNDS):
+        for _ in range(0 if outlived else _ACCEPT_ROUNDS):
             if not poll.poll(0):
                 break
             port.doRead()

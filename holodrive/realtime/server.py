@@ -14,7 +14,7 @@ from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 from twisted.internet import defer, main, tcp
 
-from holodrive.realtime import hub
+from holodrive.realtime import hub, supervisor
 from holodrive.realtime.drain import Drain
 from holodrive.realtime.operations import Operations
 from holodrive.realtime.outbox import ANNOUNCE_RESTART, EXTENSION, RESTART
@@ -202,7 +202,7 @@ class RealtimeServer(Server):
     extensions.
     """
 
-    def __init__(self, application: Any, **kwargs: Any) -> None:
+    def __init__(self, application: Any, outlived_by_port: bool = False, **kwargs: Any) -> None:
         super().__init__(
             _with_bounded_inbox(application),
             action_logger=log_access,
@@ -211,6 +211,7 @@ class RealtimeServer(Server):
             **kwargs,
         )
         self.ports: list[Any] = []
+        self.outlived_by_port = outlived_by_port
 
     def _configure(self) -> None:
         self.ws_factory.protocol = Protocol
@@ -225,6 +226,8 @@ class RealtimeServer(Server):
 
     def listen_success(self, port: Any) -> None:
         self.ports.append(port)
+        # In the loop's first turn: before, a signal would not lead to a drain.
+        _reactor().callLater(0, supervisor.notify, "READY=1")
         super().listen_success(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
@@ -247,6 +250,7 @@ class RealtimeServer(Server):
         return drained.addBoth(self._kill_the_rest).addBoth(_leave_hub)
 
     async def _drain(self) -> None:
+        supervisor.notify("STOPPING=1")
         drain = Drain(self, settings.REALTIME_DRAIN_SECONDS)
         drain.take_signals()
         await drain.run()

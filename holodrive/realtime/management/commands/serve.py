@@ -33,8 +33,19 @@ class Command(BaseCommand):
             help="share the port with other processes (SO_REUSEPORT)",
         )
 
-    def handle(self, *args: Any, bind: str, reuse_port: bool, **options: Any) -> None:
-        listener = self._listen(bind or settings.REALTIME_BIND, reuse_port)
+        parser.add_argument(
+            "--fd",
+            type=int,
+            help="the number of a listening socket that a supervisor hands over (systemd: 3)",
+        )
+
+    def handle(
+        self, *args: Any, bind: str, reuse_port: bool, fd: int | None, **options: Any
+    ) -> None:
+        if fd is None:
+            listener = self._listen(bind or settings.REALTIME_BIND, reuse_port)
+        else:
+            listener = _handed_over(fd)
         self._check_database()
         if reuse_port and connection.vendor == "sqlite":
             self.stderr.write(
@@ -51,7 +62,7 @@ class Command(BaseCommand):
                     raise CommandError(str(problem)) from problem
             else:
                 self._check_redis()
-            self._serve(listener)
+            self._serve(listener, outlived_by_port=fd is not None)
 
     def _listen(self, bind: str, reuse_port: bool) -> socket.socket:
         """A listening socket, made here: so a port in use is one line and not a log of the
@@ -113,7 +124,7 @@ class Command(BaseCommand):
                 f"take up to {settings.REALTIME_RECONCILE_SECONDS:g} s until it does"
             )
 
-    def _serve(self, listener: socket.socket) -> None:
+    def _serve(self, listener: socket.socket, outlived_by_port: bool) -> None:
         # Importing Daphne's server installs Twisted's reactor: only now, and only here.
         from holodrive.realtime.server import RealtimeServer
 
@@ -121,6 +132,7 @@ class Command(BaseCommand):
         host, port = listener.getsockname()[:2]
         server = RealtimeServer(
             application,
+            outlived_by_port=outlived_by_port,
             # Twisted closes this number itself; a second close might hit what has it by then.
             endpoints=[f"fd:fileno={listener.detach()}"],
             ping_interval=settings.REALTIME_HEARTBEAT_SECONDS,
@@ -136,6 +148,18 @@ class Command(BaseCommand):
         )
         self.stdout.flush()
         server.run()
+
+
+def _handed_over(fd: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=fd)
+        if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and (
+            listener.family in (socket.AF_INET, socket.AF_INET6)
+        ):
+            return listener
+    except OSError:
+        pass
+    raise CommandError(f"--fd {fd} is no listening TCP socket")
 
 
 def _host_and_port(bind: str) -> tuple[str, int]:

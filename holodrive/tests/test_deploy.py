@@ -1,0 +1,346 @@
+"""What deploy/ holds, used for real: nginx in front of a server, and the systemd units' command."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from configparser import RawConfigParser
+from contextlib import closing
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from django.conf import settings
+from websockets.exceptions import InvalidStatus
+
+from testing import nginx
+from testing.client import PATIENCE, access_token, wait_until
+from testing.nginx import HOST, Nginx
+from testing.parts import missing
+from testing.server import test_database_url
+from testing.services import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DEPLOY = ROOT / "deploy"
+UNITS = DEPLOY / "systemd"
+PYTHON = "/srv/holodrive/.venv/bin/python"
+
+
+@pytest.fixture
+def proxied():
+    """`proxied(server, **changes)`: nginx in front of it."""
+    if nginx.program() is None:
+        missing("What stands behind nginx", "nginx")
+    started = []
+
+    def start(upstream, **changes):
+        started.append(Nginx(upstream, **changes))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def behind_nginx(start_server, **settings):
+    return start_server(ALLOWED_HOSTS=HOST, SECURE_PROXY_SSL_HEADER="X-Forwarded-Proto", **settings)
+
+
+def bearer(user):
+    return {"Authorization": f"Bearer {access_token(user)}"}
+
+
+def first_frame(connection):
+    return json.loads(connection.recv(timeout=PATIENCE))
+
+
+# nginx
+
+
+def test_both_sockets_and_the_api_over_tls(start_server, proxied, trip):
+    front = proxied(behind_nginx(start_server).address)
+    paths = [
+        "/ws/notifications/",
+        f"/ws/chat/{trip.pk}/",
+        f"/ws/notifications/{access_token(trip.rider)}",
+        f"/ws/chat/{trip.pk}/?token={access_token(trip.rider)}",
+    ]
+    for path in paths:
+        token = {} if "ey" in path else {"additional_headers": bearer(trip.rider)}
+        with front.connect(path, **token) as connection:
+            assert first_frame(connection)["type"] == "connection_established"
+    status, conversations = front.get("/api/conversations/", bearer(trip.rider))
+    assert (status, conversations["results"][0]["id"]) == (200, trip.pk)
+
+
+def test_plain_http_is_sent_to_tls_and_probes_stay_inside(start_server, proxied):
+    front = proxied(behind_nginx(start_server).address)
+    with closing(socket.create_connection(("127.0.0.1", front.plain_port))) as plain:
+        plain.sendall(b"GET /admin/?a=b HTTP/1.1\r\nHost: %s\r\n\r\n" % HOST.encode())
+        answer = plain.recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 308")
+    assert f"Location: https://{HOST}/admin/?a=b\r\n" in answer
+    for path in ("/metrics", "/healthz", "/readyz"):
+        assert front.get(path)[0] == 404
+
+
+def test_a_foreign_origin_is_refused_and_our_own_is_not(start_server, proxied, make_user):
+    front = proxied(behind_nginx(start_server).address)
+    headers = bearer(make_user())
+    foreign = {"additional_headers": headers, "origin": "https://evil.example"}
+    with pytest.raises(InvalidStatus) as refusal, front.connect("/ws/notifications/", **foreign):
+        pass
+    assert refusal.value.response.status_code == 403
+    own = f"https://{HOST}:{front.port}"
+    with front.connect("/ws/notifications/", additional_headers=headers, origin=own) as connection:
+        assert first_frame(connection)["type"] == "connection_established"
+
+
+def test_an_address_cannot_be_invented_by_a_header(start_server, proxied):
+    """Failed connects are counted by address: behind nginx by the client's, whatever it claims."""
+    server = behind_nginx(start_server, REALTIME_FAILED_CONNECTS_PER_ADDRESS="2")
+    front = proxied(server.address)
+
+    def refused(number, source):
+        claims = {"X-Forwarded-For": f"198.51.100.{number}", "X-Real-IP": f"198.51.100.{number}"}
+        path = "/ws/notifications/?token=wrong"
+        with front.connect(path, source, additional_headers=claims) as connection:
+            return first_frame(connection)["code"]
+
+    assert [refused(number, "127.0.0.1") for number in range(4)] == [
+        "unauthenticated",
+        "unauthenticated",
+        "rate_limited",
+        "rate_limited",
+    ]
+    assert refused(9, "127.0.0.2") == "unauthenticated"
+
+
+def test_no_token_is_in_any_log(start_server, proxied, trip):
+    server = behind_nginx(start_server)
+    front = proxied(server.address)
+    token = access_token(trip.rider)
+    for path in (
+        f"/ws/notifications/{token}",
+        f"/ws/notifications/token={token}",
+        f"/ws/chat/{trip.pk}/{token}",
+        f"/ws/chat/{trip.pk}/?token={token}",
+    ):
+        with front.connect(path) as connection:
+            first_frame(connection)
+    server.kill()
+    for path in (f"/ws/notifications/{token}", f"/ws/notifications/?token={token}"):
+        with pytest.raises(InvalidStatus) as refusal, front.connect(path):
+            pass
+        assert refusal.value.response.status_code == 502
+    wait_until(lambda: front.access_log.read_text().count("/ws/") == 6)
+    assert token not in front.logs() + server.log()
+    assert '"GET /ws/notifications/..." 502' in front.access_log.read_text()
+
+
+def test_an_idle_socket_outlives_the_proxy_s_time_out(start_server, proxied, make_user):
+    """In a short form: both times divided by 25. The heartbeats are all that is sent."""
+    front = proxied(
+        behind_nginx(start_server, REALTIME_HEARTBEAT_SECONDS="1").address,
+        **{"proxy_read_timeout 75s": "proxy_read_timeout 3s"},
+    )
+    headers = bearer(make_user())
+    with front.connect(
+        "/ws/notifications/", additional_headers=headers, ping_interval=None
+    ) as connection:
+        first_frame(connection)
+        with pytest.raises(TimeoutError):
+            connection.recv(timeout=7)
+        connection.send('{"type":"ping"}')
+        assert first_frame(connection)["type"] == "pong"
+
+
+def test_the_proxy_waits_for_more_than_two_heartbeats():
+    seconds = re.search(r"proxy_read_timeout (\d+)s", nginx.CONFIGURATION.read_text())
+    assert seconds
+    assert int(seconds[1]) > 2 * settings.REALTIME_HEARTBEAT_SECONDS
+
+
+def test_static_files_come_from_the_disk_or_from_the_server(start_server, proxied):
+    front = proxied(behind_nginx(start_server, DEBUG="on").address)
+    assert "import" in front.get("/static/notifications/bell.js")[1]
+    assert front.get("/static/admin/css/base.css")[0] == 200
+    assert front.get("/static/nowhere.css")[0] == 404
+
+
+# Containers
+
+
+@pytest.fixture(scope="module")
+def services():
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+
+
+def test_compose_sets_only_what_the_project_reads(services):
+    known = (ROOT / "README.md").read_text()
+    for name in services["serve"]["environment"]:
+        assert f"`{name}`" in known, name
+
+
+def test_compose_waits_for_the_drain_and_for_the_migrations(services):
+    serve = services["serve"]
+    assert int(serve["stop_grace_period"].removesuffix("s")) > settings.REALTIME_DRAIN_SECONDS + 3
+    assert serve["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+
+
+def test_the_image_holds_every_app_and_its_command_is_process_1():
+    recipe = (DEPLOY / "Dockerfile").read_text()
+    copied = set(re.findall(r"^COPY (\w\S*) ", recipe, re.M))
+    ours = {
+        name.split(".")[0]
+        for name in settings.INSTALLED_APPS
+        if (ROOT / name.split(".")[0]).is_dir()
+    }
+    assert ours | {"holodrive", "templates", "manage.py", "requirements.txt"} <= copied
+    ignored = (ROOT / ".dockerignore").read_text()
+    assert copied == set(re.findall(r"^!(.*)", ignored, re.M))
+    assert re.search(r'^CMD \["python", "manage.py", "serve"\]$', recipe, re.M)
+
+
+# systemd
+
+
+def unit(name):
+    parser = RawConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(UNITS / name)
+    return parser
+
+
+class Supervised:
+    """What systemd would start: the unit's command, with the port and a place to say `READY=1`."""
+
+    def __init__(self, handed_over, home):
+        program, *words = unit("holodrive@.service")["Service"]["ExecStart"].split()
+        assert (program, words[-2:]) == (PYTHON, ["--fd", "3"])
+        self.said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.said.bind(str(home / "notify"))
+        self.said.settimeout(20)
+        self._log = (home / "log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, *words[:-1], str(handed_over.fileno())],
+            cwd=ROOT,
+            env=os.environ
+            | {
+                "DATABASE_URL": test_database_url(),
+                "NOTIFY_SOCKET": str(home / "notify"),
+                "REALTIME_DRAIN_SECONDS": "1",
+            },
+            pass_fds=[handed_over.fileno()],
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def heard(self):
+        return self.said.recv(100).decode()
+
+    def log(self):
+        self._log.seek(0)
+        return self._log.read()
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.said.close()
+        self._log.close()
+
+
+@pytest.fixture
+def listener():
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=4096)) as made:
+        yield made
+
+
+@pytest.fixture
+def supervised(listener, tmp_path):
+    started = []
+
+    def start(handed_over=listener):
+        home = tmp_path / str(len(started))
+        home.mkdir()
+        started.append(Supervised(handed_over, home))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def asked(listener):
+    with urlopen(f"http://127.0.0.1:{listener.getsockname()[1]}/healthz", timeout=20) as answer:
+        return answer.status
+
+
+def test_no_connection_is_refused_while_processes_restart_one_by_one(listener, supervised):
+    first, second = supervised(), supervised()
+    assert (first.heard(), second.heard()) == ("READY=1", "READY=1")
+    ended, answers, problems = threading.Event(), [], []
+
+    def keep_asking():
+        while not ended.is_set():
+            try:
+                answers.append(asked(listener))
+            except OSError as problem:
+                problems.append(problem)
+
+    asking = threading.Thread(target=keep_asking)
+    asking.start()
+    try:
+        for old in (first, second):
+            old.process.terminate()
+            assert old.heard() == "STOPPING=1"
+            assert old.process.wait(20) == 0
+            assert supervised().heard() == "READY=1"
+    finally:
+        ended.set()
+        asking.join()
+    assert (problems, set(answers)) == ([], {200})
+
+
+def test_who_comes_while_nothing_runs_waits(listener, supervised):
+    first = supervised()
+    assert first.heard() == "READY=1"
+    first.process.terminate()
+    assert first.process.wait(20) == 0
+    with closing(socket.create_connection(listener.getsockname())) as early:
+        early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        supervised()
+        early.settimeout(20)
+        assert early.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_what_is_no_listening_socket_is_one_line(supervised):
+    left, right = socket.socketpair()
+    with closing(left), closing(right):
+        wrong = supervised(left)
+        assert wrong.process.wait(20) == 1
+    assert re.fullmatch(r"CommandError: --fd \d+ is no listening TCP socket\n", wrong.log())
+
+
+def test_systemd_has_nothing_to_say_against_the_units(tmp_path):
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        missing("The systemd units", "systemd-analyze")
+    copies = []
+    for path in UNITS.iterdir():
+        copies.append(tmp_path / path.name)
+        text = path.read_text().replace(PYTHON, sys.executable)
+        copies[-1].write_text(text)
+    run = subprocess.run([program, "verify", *copies], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_systemd_waits_for_the_drain():
+    service = unit("holodrive@.service")["Service"]
+    assert int(service["TimeoutStopSec"]) > settings.REALTIME_DRAIN_SECONDS + 3 + 2

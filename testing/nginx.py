@@ -1,0 +1,135 @@
+"""nginx with the project's own configuration, on free ports, with a certificate of its own."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from contextlib import closing
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from testing.services import ROOT, free_port
+
+HOST = "rides.example.com"
+CONFIGURATION = ROOT / "deploy/nginx/holodrive.conf"
+
+_MAIN = """
+daemon off;
+user root;
+pid {home}/nginx.pid;
+error_log {home}/main.log;
+worker_processes 1;
+events {{ worker_connections 8192; }}
+http {{
+    types {{ text/css css; text/javascript js; }}
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    include {home}/holodrive.conf;
+}}
+"""
+
+
+def program() -> str | None:
+    return shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+
+class Nginx:
+    """In front of a server on `upstream` (HOST:PORT); `changes` replace further texts of the
+    configuration.
+    """
+
+    def __init__(self, upstream: str, **changes: str) -> None:
+        self.port, self.plain_port = free_port(), free_port()
+        self.home = Path(tempfile.mkdtemp(prefix="holodrive-nginx-"))
+        self.access_log, self.error_log = self.home / "access.log", self.home / "error.log"
+        authority = trustme.CA()
+        certificate = authority.issue_cert(HOST)
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(self.home / "both.pem"))
+        self.tls = ssl.create_default_context()
+        authority.configure_trust(self.tls)
+        (self.home / "nginx.conf").write_text(_MAIN.format(home=self.home))
+        self._write(
+            {
+                "listen 80;": f"listen 127.0.0.1:{self.plain_port};",
+                "listen 443 ssl": f"listen 127.0.0.1:{self.port} ssl",
+                "listen [::]:80;": "",
+                "listen [::]:443 ssl http2;": "",
+                "/etc/ssl/holodrive/fullchain.pem": f"{self.home}/both.pem",
+                "/etc/ssl/holodrive/privkey.pem": f"{self.home}/both.pem",
+                "/var/log/nginx/holodrive.access.log": str(self.access_log),
+                "/var/log/nginx/holodrive.error.log": str(self.error_log),
+                "/srv/holodrive/staticfiles/": f"{ROOT}/notifications/static/",
+                "127.0.0.1:9000": upstream,
+                **changes,
+            }
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start()
+
+    def _write(self, changes: dict[str, str]) -> None:
+        text = CONFIGURATION.read_text()
+        for what, by in changes.items():
+            assert what in text, f"{CONFIGURATION.name} does not say {what!r}"
+            text = text.replace(what, by)
+        (self.home / "holodrive.conf").write_text(text)
+
+    def _start(self) -> None:
+        command = [str(program()), "-p", str(self.home), "-c", str(self.home / "nginx.conf")]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not self._listens():
+            assert self._process.poll() is None, (self.home / "main.log").read_text()
+            assert time.monotonic() < deadline, "nginx does not listen"
+            time.sleep(0.02)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 2).close()
+        except OSError:
+            return False
+        return True
+
+    def connect(self, path: str, source: str = "127.0.0.1", **options: Any) -> Any:
+        """A WebSocket over TLS, by the public name."""
+        from websockets.sync.client import connect
+
+        return connect(
+            f"wss://{HOST}:{self.port}{path}",
+            sock=socket.create_connection(("127.0.0.1", self.port), 20, (source, 0)),
+            ssl=self.tls,
+            server_hostname=HOST,
+            compression=None,
+            **options,
+        )
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Status and decoded JSON (or text) of a GET over TLS, by the public name."""
+        connection = HTTPSConnection(HOST, self.port, context=self.tls, timeout=20)
+        plain = socket.create_connection(("127.0.0.1", self.port), 20)
+        connection.sock = self.tls.wrap_socket(plain, server_hostname=HOST)
+        with closing(connection):
+            connection.request("GET", path, headers={"Host": HOST, **(headers or {})})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        try:
+            return answer.status, json.loads(text)
+        except ValueError:
+            return answer.status, text
+
+    def logs(self) -> str:
+        return self.access_log.read_text() + self.error_log.read_text()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+        shutil.rmtree(self.home, ignore_errors=True)
