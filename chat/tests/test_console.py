@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat import services
-from chat.models import CannedReply, Conversation, Message, Participant
+from chat.models import CannedReply, Conversation, Message, Note, Participant
 from holodrive.realtime import log
 from testing.browser import (
     RECONNECT,
@@ -24,6 +24,7 @@ from testing.browser import (
     expect_nothing_refused,
     tighten,
 )
+from testing.client import wait_until
 from testing.services import Valkey
 
 if TYPE_CHECKING:
@@ -614,6 +615,63 @@ def test_a_list_that_could_not_be_loaded_says_so_and_tries_again(browser, suppor
     browser.unroute("**/api/conversations/?*")
     page.get_by_role("button", name="Try again").click()
     expect(rows(page)).to_have_text(["Sobirjon Bobojonov"])
+
+
+def test_where_sockets_are_blocked_it_asks_over_rest_and_says_so(browser, rider, support):
+    from playwright.sync_api import expect
+
+    blocked = "Live updates are blocked here: checking every 5 seconds."
+    is_open: list[bool] = []
+
+    def answer(socket):
+        if is_open:
+            socket.connect_to_server()
+        else:
+            socket.close()
+
+    browser.route_web_socket(re.compile("/ws/(chat|support)/"), answer)
+    page = browser.new_page()
+    page.goto(CONSOLE)
+    expect(page.locator(".console-list-state")).to_have_text(blocked)
+    say(services.open_support(user=rider).conversation, rider, "Found by asking")
+    expect(page.locator(".console-row-preview")).to_have_text("Found by asking")
+    page.locator(".console-conversation").click()
+    expect(page.locator(".console-list-state")).to_be_hidden()
+    write = page.locator("#console-text")
+    for text in ("Before it knows", "In order"):
+        write.fill(text)
+        write.press("Enter")
+    expect(page.locator(".console-banner")).to_have_text(blocked)
+    expect(page.locator(".console-tick-sent")).to_have_count(2)
+    write.fill("After")
+    write.press("Enter")
+    write.press("Escape")
+    page.keyboard.press("n")
+    page.keyboard.type("A note")
+    page.keyboard.press("Enter")
+    wait_until(Note.objects.exists)
+    say(support, rider, "Heard")
+    expected = [
+        "I left my phone in the car",
+        "Found by asking",
+        "Before it knows",
+        "In order",
+        "After",
+        "A note",
+        "Heard",
+    ]
+    expect(texts(page)).to_have_text(expected)
+    newest = Message.objects.latest("pk").pk
+    read = Participant.objects.filter(role="support", last_read_id=newest)
+    wait_until(read.exists, seconds=15)
+    expect(page.locator(".console-badge")).to_have_count(0)
+    is_open.append(True)
+    wake(page)
+    expect(page.locator(".console-banner")).to_be_hidden(timeout=RECONNECT)
+    say(support, rider, "Live again")
+    expect(texts(page)).to_have_text([*expected, "Live again"])
+    expect(page.locator(".console-is-sending, .console-is-failed")).to_have_count(0)
+    assert Message.objects.count() == 7
 
 
 # When the server and Redis die

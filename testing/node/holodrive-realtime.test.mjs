@@ -502,6 +502,20 @@ test("the same id again is the same message", async () => {
   assert.equal(socket.unacknowledged.length, 1);
 });
 
+test("what is withdrawn is not sent again, and the next one goes", async () => {
+  const { socket } = client();
+  const [first, second] = ["a", "b"].map((id) => outcome(socket.sendMessage("Hi", id)));
+  const server = await next();
+  server.welcomes();
+  assert.equal(socket.withdraw("a"), true);
+  assert.equal(await first, "withdrawn");
+  assert.equal(socket.withdraw("a"), false);
+  server.says("message_ack", { client_message_id: "a", message_id: 1 }); // its ack may come all the same
+  assert.deepEqual(server.sent.map(({ client_message_id }) => client_message_id), ["a", "b"]);
+  server.says("message_ack", { client_message_id: "b", message_id: 2 });
+  assert.equal(await second, 2);
+});
+
 test("close is for good, whatever is on its way", async () => {
   let answer;
   const heard = client({ token: () => new Promise((resolve) => (answer = resolve)) });

@@ -6,6 +6,7 @@ import { Api, Refused } from "./api.js";
 import { Composer } from "./composer.js";
 import { DetailsView } from "./details.js";
 import { element, find, onceAFrame } from "./dom.js";
+import { Fallback, POLL_SECONDS } from "./fallback.js";
 import { ListView } from "./list.js";
 import { Room, problemText } from "./room.js";
 import { listenForKeys } from "./shortcuts.js";
@@ -65,18 +66,22 @@ function fetchList(cursor) {
   return api.get("conversations/", { filter, q, cursor, limit: PAGE_SIZE });
 }
 
+const queueFallback = new Fallback(async () => (await loadList()) || Promise.reject(), showQueueState);
+
+/** @returns {Promise<boolean>} whether the server answered */
 async function loadList() {
   const load = ++lastLoad;
   isLoading = true;
   changedWhileLoading = false;
   const answer = await fetchList(null).catch((/** @type {unknown} */ problem) => ({ problem }));
-  if (load !== lastLoad) return; // another filter or search meanwhile
+  if (load !== lastLoad) return Boolean(answer.results); // another filter or search meanwhile
   isLoading = false;
   if (answer.results) conversations.replace(answer);
   else if (!conversations.isLoaded) conversations.problem = problemText(answer.problem);
   drawList();
   // Read before the change, or behind it: nobody knows.
   if (answer.results && changedWhileLoading) loadList();
+  return Boolean(answer.results);
 }
 
 let isLoadingMore = false;
@@ -131,6 +136,7 @@ function open(id, { isFromHistory = false } = {}) {
   page.classList.toggle("console-has-room", room !== null);
   threadView.enter(room);
   showColumn(room ? "thread" : "list");
+  showQueueState();
   drawList();
   if (room) enter(room);
 }
@@ -185,11 +191,22 @@ function showConnection({ state, problem, thread }) {
   if (problem && !thread.isLoaded) text = problemText(problem);
   else if (state === "signed-out") text = gettext("You are signed out. Reload the page.");
   else if (state === "stopped") text = problem ? problemText(problem) : gettext("Not connected. Reload the page.");
+  else if (state === "blocked") text = blockedText();
   else if (state === "waiting") text = navigator.onLine ? gettext("Reconnecting… What you send goes out then.") : gettext("You are offline. What you send goes out when the network is back.");
   else if (state === "connecting" && !banner.hidden) text = banner.textContent ?? ""; // until it is live
   if (banner.textContent !== text) banner.textContent = text;
   banner.hidden = text === "";
   page.dataset.state = state;
+}
+
+function blockedText() {
+  return fill(gettext("Live updates are blocked here: checking every %(count)s seconds."), { count: POLL_SECONDS });
+}
+
+function showQueueState() {
+  const line = find(".console-list-state");
+  line.hidden = !queueFallback.isBlocked || room !== null; // an open conversation says it
+  line.textContent = line.hidden ? "" : blockedText();
 }
 
 /** @param {Room} shown */
@@ -396,7 +413,15 @@ function addressed() {
 
 drawList();
 loadList();
-connect({ url: api.socket("/ws/support/"), onFrame: onQueueFrame });
+queueFallback.follow("connecting");
+connect({
+  url: api.socket("/ws/support/"),
+  onFrame: onQueueFrame,
+  onState: (state) => {
+    queueFallback.follow(state);
+    showQueueState();
+  },
+});
 setInterval(() => document.hidden || loadList(), REFRESH_MS);
 api.get("agents/").then(({ results }) => {
   details.showAgents(results);

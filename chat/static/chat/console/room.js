@@ -3,6 +3,7 @@
 
 import { RealtimeError, SignedOut, connect } from "../../realtime/holodrive-realtime.js";
 import { Refused } from "./api.js";
+import { Fallback } from "./fallback.js";
 import { Thread } from "./state.js";
 import { outbox } from "./storage.js";
 import { gettext } from "./words.js";
@@ -16,7 +17,7 @@ import { gettext } from "./words.js";
  */
 
 const TYPING_AGAIN_MS = 3_000; // half of the server's time-out
-const NOTE_RETRY_MS = 3_000;
+const POST_RETRY_MS = 3_000;
 
 export class Room {
   #api;
@@ -30,7 +31,10 @@ export class Room {
   #isFetching = false;
   #sending = 0;
   #isLeft = false;
-  /** @type {State} */ state = "connecting";
+  #fallback = new Fallback(() => this.#poll(), () => this.#blocked());
+  /** By REST, one after another, as on the socket. @type {Promise<unknown>} */ #posted = Promise.resolve();
+  #posting = 0;
+  /** @type {State} */ #state = "connecting";
   /** @type {Error | null} */ problem = null;
   /** @type {Conversation | null} */ conversation = null;
   hasEarlierProblem = false;
@@ -52,6 +56,11 @@ export class Room {
     for (const letter of this.#outbox.get()) this.thread.addLetter({ ...letter, problem: gettext("Not sent yet") });
   }
 
+  /** @returns {State | "blocked"} */
+  get state() {
+    return this.#fallback.isBlocked ? "blocked" : this.#state;
+  }
+
   get #path() {
     return `conversations/${this.id}/`;
   }
@@ -66,6 +75,7 @@ export class Room {
       onFrame: (frame) => this.#frame(frame),
       onState: (state, problem) => this.#connection(state, problem),
     });
+    this.#fallback.follow(this.#socket.state);
     if (!withNotes) return;
     this.#noteSocket = connect({
       url: this.#api.socket(`/ws/support/notes/${this.id}/`),
@@ -132,9 +142,35 @@ export class Room {
 
   /** @param {State} state @param {Error} [problem] */
   #connection(state, problem) {
-    this.state = state;
+    this.#state = state;
+    this.#fallback.follow(state);
     if (state !== "live") this.thread.disconnected();
     if (problem && !(problem instanceof SignedOut)) this.problem = problem;
+    this.#changed();
+  }
+
+  // Without a socket
+
+  async #poll() {
+    const [conversation, page, notes] = await this.#final(
+      Promise.all([
+        this.#api.get(this.#path),
+        this.#api.get(`${this.#path}messages/`),
+        this.#noteSocket && this.#api.get(`${this.#path}notes/`),
+      ]),
+    );
+    if (this.#socket?.isLive || page.last_seq < (this.#socket?.lastSeq ?? 0)) return; // it knows better
+    this.setConversation(conversation);
+    this.thread.refresh(page);
+    this.thread.readOf(conversation.participants);
+    if (notes) this.thread.refreshNotes(notes);
+    this.#sendRead();
+    this.#changed();
+  }
+
+  /** What waits for the socket goes by REST, under the same id: nothing is stored twice. */
+  #blocked() {
+    if (this.#fallback.isBlocked) for (const { client_message_id: id } of this.#socket?.unacknowledged ?? []) this.#socket?.withdraw(id);
     this.#changed();
   }
 
@@ -234,8 +270,8 @@ export class Room {
     this.#sending++;
     this.#changed();
     try {
-      if (isNote) this.thread.putNote(await this.#postNote(text, id));
-      else this.thread.acknowledge(id, await /** @type {RealtimeSocket} */ (this.#socket).sendMessage(text, id));
+      if (isNote) this.thread.putNote(await this.#post("notes/", { text, client_note_id: id }));
+      else this.thread.acknowledge(id, await this.#sendMessage(text, id));
     } catch (problem) {
       this.thread.setProblem(id, problemText(problem));
     }
@@ -244,15 +280,30 @@ export class Room {
     this.#closeIfDone();
   }
 
-  /** The server stores an id once, so asking again is safe. @param {string} text @param {string} id */
-  async #postNote(text, id) {
+  /** @param {string} text @param {string} id @returns {Promise<any>} */
+  async #sendMessage(text, id) {
+    if (this.state !== "blocked" && !this.#posting) {
+      try {
+        return await /** @type {RealtimeSocket} */ (this.#socket).sendMessage(text, id);
+      } catch (problem) {
+        if (!(problem instanceof RealtimeError) || problem.code !== "withdrawn") throw problem;
+      }
+    }
+    this.#posting++;
+    const posted = this.#posted.then(() => this.#post("messages/", { message: text, client_message_id: id }));
+    this.#posted = posted.catch(() => {});
+    return posted.finally(() => this.#posting--);
+  }
+
+  /** The server stores an id once, so asking again is safe. @param {"messages/" | "notes/"} kind @param {object} body */
+  async #post(kind, body) {
     for (;;) {
       try {
-        return await this.#api.post(`${this.#path}notes/`, { text, client_note_id: id });
+        return await this.#api.post(this.#path + kind, body);
       } catch (problem) {
         const isPassing = !(problem instanceof RealtimeError) || problem.code === "internal" || problem.code === "rate_limited";
         if (!isPassing) throw problem;
-        await new Promise((resolve) => setTimeout(resolve, NOTE_RETRY_MS));
+        await new Promise((resolve) => setTimeout(resolve, POST_RETRY_MS));
       }
     }
   }
@@ -306,7 +357,13 @@ export class Room {
 
   #sendRead() {
     if (this.#readUpTo <= this.thread.readBy(this.#me.user_id)) return;
-    this.#socket?.send({ type: "message_read", up_to_id: this.#readUpTo });
+    const isSent = this.#socket?.send({ type: "message_read", up_to_id: this.#readUpTo });
+    if (!isSent && this.state === "blocked") this.#postRead(this.#readUpTo);
+  }
+
+  /** If it fails, it is repeated after the next poll. @param {number} upToId */
+  async #postRead(upToId) {
+    await this.#api.post(`${this.#path}read/`, { up_to_id: upToId }).catch(() => {});
   }
 }
 

@@ -4,7 +4,7 @@
 /**
  * @typedef {import("../../realtime/holodrive-realtime.js").Frame} Frame
  * @typedef {{user_id: number, name: string}} Person
- * @typedef {Person & {role: string}} Participant
+ * @typedef {Person & {role: string, last_read_id?: number, last_delivered_id?: number}} Participant
  * @typedef {{message_id: number, message: string, sender_id: number, sender_name: string, created_at: string,
  *   deleted_at: string | null}} Preview
  * @typedef {"open" | "pending" | "snoozed" | "resolved" | "closed"} Status
@@ -102,6 +102,27 @@ export class Thread {
     this.hasEarlier = page.has_more;
   }
 
+  /** Takes in the latest page without losing the earlier ones, unless there is a hole between. @param {{results: Message[], has_more: boolean}} page */
+  refresh(page) {
+    const [oldest] = page.results;
+    if (!oldest || oldest.message_id > this.newestId) return this.replace(page);
+    for (const message of page.results) this.#refreshed(message);
+  }
+
+  /** What is shown in clear stays so, unless it has changed. @param {Message} message */
+  #refreshed(message) {
+    const known = this.#messages.get(message.message_id);
+    if (known && (known.message !== message.message || known.deleted_at !== message.deleted_at)) this.#unmasked.delete(message.message_id);
+    this.#put(message);
+  }
+
+  /** @param {{results: Note[], has_more: boolean}} page */
+  refreshNotes(page) {
+    const [oldest] = page.results;
+    if (!oldest || oldest.note_id > Math.max(0, ...this.#notes.keys())) return this.replaceNotes(page);
+    for (const note of page.results) this.putNote(note);
+  }
+
   /** @param {{results: Note[], has_more: boolean}} page the latest */
   replaceNotes(page) {
     this.#notes.clear();
@@ -135,7 +156,12 @@ export class Thread {
   #welcome({ receipts = [], online = [] }) {
     this.#typing.clear();
     this.online = new Set(online);
-    for (const { user_id, last_read_id, last_delivered_id } of receipts) this.#moved(user_id, last_read_id, last_delivered_id);
+    this.readOf(receipts);
+  }
+
+  /** @param {{user_id: number, last_read_id?: number, last_delivered_id?: number}[]} receipts */
+  readOf(receipts) {
+    for (const { user_id, last_read_id = 0, last_delivered_id = 0 } of receipts) this.#moved(user_id, last_read_id, last_delivered_id);
   }
 
   /** @param {Message} message */

@@ -160,6 +160,17 @@ export class RealtimeSocket {
     return acknowledged;
   }
 
+  /**
+   * Forgets a message that is to be delivered another way (over REST, with the same id: it is stored once). Its promise
+   * is rejected with the code "withdrawn". @param {string} clientMessageId @returns whether it was unacknowledged
+   */
+  withdraw(clientMessageId) {
+    const [first] = this.#outgoing.unacknowledged;
+    const wasThere = this.#outgoing.withdraw(clientMessageId);
+    if (wasThere && first?.client_message_id === clientMessageId) this.#sendFirst();
+    return wasThere;
+  }
+
   /** Start over from a fresh `reload`: what is known here cannot be brought up to date by events. */
   resync() {
     if (this.#isOver) return;
@@ -456,6 +467,14 @@ class Outgoing {
     if (frame.type === "error") first.reject(new RealtimeError(frame.code, frame.message));
     else first.resolve(/** @type {Ack} */ (frame));
     return 0;
+  }
+
+  /** @param {string} id */
+  withdraw(id) {
+    const place = this.#letters.findIndex((letter) => letter.client_message_id === id);
+    const [letter] = place === -1 ? [] : this.#letters.splice(place, 1);
+    letter?.reject(new RealtimeError("withdrawn", "The message was withdrawn."));
+    return letter !== undefined;
   }
 
   /** @param {Error} problem */
