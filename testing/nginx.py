@@ -38,8 +38,12 @@ http {{
 """
 
 
-def program() -> str | None:
-    return shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+def program() -> str:
+    """nginx: Debian keeps it out of the PATH of users. Raises FileNotFoundError."""
+    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise FileNotFoundError("nginx (Debian: nginx-light)")
+    return found
 
 
 class Nginx:
@@ -83,7 +87,7 @@ class Nginx:
         (self.home / "holodrive.conf").write_text(text)
 
     def _start(self) -> None:
-        command = [str(program()), "-p", str(self.home), "-c", str(self.home / "nginx.conf")]
+        command = [program(), "-p", str(self.home), "-c", str(self.home / "nginx.conf")]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not self._listens():

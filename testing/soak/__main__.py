@@ -12,7 +12,7 @@ import time
 from testing import services
 from testing.soak import NO_LIMITS, Verdict
 
-PROOFS = ("delivery", "frames", "doors", "canary", "slow_reader", "histories")
+PROOFS = ("delivery", "frames", "doors", "canary", "slow_reader", "histories", "idle")
 
 
 def main() -> int:
