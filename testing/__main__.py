@@ -23,6 +23,7 @@ ONCE = (
     "holodrive/realtime/tests/test_java_client.py",
     "holodrive/realtime/tests/test_javascript_client.py",
     "holodrive/realtime/tests/test_stop.py",
+    "notifications/tests/test_alerts.py",
     "notifications/tests/test_bell.py",
     "holodrive/asyncapi",
     "holodrive/tests",

@@ -1,7 +1,6 @@
 """The bell in a real Chromium, against a real server process, and against a mocked socket."""
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from chat.models import Conversation
-from notifications.models import Notification
+from notifications.tests.tabs import expect_unread, open_admin, ring
 from testing.browser import (
     PATIENCE,
     RECONNECT,
@@ -21,57 +20,9 @@ from testing.browser import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page, WebSocketRoute
+    from playwright.sync_api import Page, WebSocketRoute
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def ring(
-    user: Any, title: str, related: str = "", related_id: int | None = None, **fields: Any
-) -> None:
-    """Save a notification, in another process than the server's."""
-    Notification.objects.create(
-        recipient=user,
-        title=title,
-        related_object_type=related,
-        related_object_id=related_id,
-        **fields,
-    )
-
-
-@pytest.fixture
-def admin(make_user) -> Any:
-    return make_user("admin")
-
-
-@pytest.fixture
-def browser(log_in: Any, admin: Any) -> "BrowserContext":
-    """A browser in which the admin is logged in."""
-    context: BrowserContext = log_in(admin)
-    return context
-
-
-def open_admin(browser: "BrowserContext", path: str = "/admin/") -> "Page":
-    """A new tab whose bell is connected."""
-    from playwright.sync_api import expect
-
-    page = browser.new_page()
-    page.goto(path)
-    expect(page.locator("#bell")).to_have_attribute("data-state", "live")
-    return page
-
-
-def expect_unread(page: "Page", count: int) -> None:
-    from playwright.sync_api import expect
-
-    badge = page.locator(".bell-badge")
-    if count:
-        expect(badge).to_have_text(str(count))
-        expect(page.locator("#bell")).to_have_accessible_name(f"Notifications, {count} unread")
-    else:
-        expect(badge).to_be_hidden()
-        expect(page.locator("#bell")).to_have_accessible_name("Notifications")
-    expect(page).to_have_title(re.compile(rf"^\({count}\) " if count else r"^[^(]"))
 
 
 def test_a_save_in_another_process_rings(site, browser, admin):

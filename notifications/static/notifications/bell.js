@@ -3,6 +3,7 @@
 // ties the two to the connection, which feed.js keeps.
 
 import { SignedOut } from "../realtime/holodrive-realtime.js";
+import { Alerts } from "./alerts.js";
 import { Feed } from "./feed.js";
 import { fill, gettext, ngettext } from "./texts.js";
 import { agoText, clockText, dateText } from "./times.js";
@@ -117,6 +118,11 @@ class Inbox {
     if (frame.type === "notification") return this.#put(frame.notification);
     if (frame.type === "notification_read") this.#markRead(frame);
     return null;
+  }
+
+  /** Whether it happened now, and is not caught up on. @param {Frame} frame */
+  isLive({ seq = Infinity }) {
+    return seq > this.#head;
   }
 
   /**
@@ -536,6 +542,21 @@ class BellView {
     toast.remove();
   }
 
+  /** Toasts of what was read, here or elsewhere, go. @param {(id: number) => boolean} isUnread */
+  dropToasts(isUnread) {
+    for (const toast of this.#toasts.querySelectorAll(".bell-toast")) {
+      if (toast instanceof HTMLElement && !isUnread(Number(toast.dataset.id))) toast.remove();
+    }
+  }
+
+  /** Leads to the related object, or opens the panel where there is none. @param {Item | null} notification */
+  open(notification) {
+    const target = notification && this.#target(notification);
+    if (!(target instanceof HTMLAnchorElement)) this.#panel.showPopover();
+    else if (hasUnsavedText()) window.open(target.href);
+    else location.assign(target.href);
+  }
+
   #announce() {
     const [first, ...more] = this.#toAnnounce.splice(0);
     const count = more.length + 1;
@@ -558,6 +579,12 @@ class BellView {
 /** Whether a row made for one says all of the other; whether it was read is not in it. @param {Item} a @param {Item} b */
 function isSameText(a, b) {
   return JSON.stringify({ ...a, status: "" }) === JSON.stringify({ ...b, status: "" });
+}
+
+/** What was typed into a form of the admin, and would be lost by leaving the page. */
+function hasUnsavedText() {
+  const fields = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("form :is(input, textarea)"));
+  return [...fields].some(({ value, defaultValue }) => value !== defaultValue);
 }
 
 // All together
@@ -620,6 +647,8 @@ function startBell(button, panel, announcer, toasts) {
   /** Draws once for all that comes until the next frame of the screen; the list only while it is seen. */
   function show() {
     view.showCount(inbox.unreadCount); // at once: a tab in the background paints nothing, but has a title
+    view.dropToasts((id) => inbox.isUnread(id));
+    alerts.takeBack();
     if (isDrawing || !view.isOpen) return;
     isDrawing = true;
     requestAnimationFrame(() => {
@@ -628,9 +657,15 @@ function startBell(button, panel, announcer, toasts) {
     });
   }
 
+  /** @param {Item} added @param {boolean} isLive */
+  function ring(added, isLive) {
+    view.ring(added);
+    alerts.tell(added, isLive);
+  }
+
   async function reload() {
     const page = await fetchPage(listUrl);
-    for (const added of inbox.replace(page)) view.ring(added);
+    for (const added of inbox.replace(page)) ring(added, false);
     show();
     return page.last_seq;
   }
@@ -638,7 +673,7 @@ function startBell(button, panel, announcer, toasts) {
   /** @param {Frame} frame */
   function onFrame(frame) {
     const added = inbox.apply(frame);
-    if (added) view.ring(added);
+    if (added) ring(added, inbox.isLive(frame));
     if (!view.isOpen) inbox.trim();
     if (frame.type === "connection_established") inbox.unconfirmed.forEach((command) => socket.send(command));
     if (frame.type === "error") refused(frame);
@@ -694,12 +729,21 @@ function startBell(button, panel, announcer, toasts) {
     else inbox.trim();
   }
 
+  /** From the desktop. @param {Item | null} notification */
+  function onOpen(notification) {
+    focus();
+    if (notification) onRead(notification.id);
+    view.open(notification);
+  }
+
+  const name = `holodrive-notifications-${userId}`;
+  const alerts = new Alerts(name, panel, { isUnread: (id) => inbox.isUnread(id), onOpen });
   view.listen({ onRead, onReadAll, onEarlier, onToggle, onTab: show });
   view.showCount(inbox.unreadCount);
   const address = socketUrl(websocketUrl);
   const { ticketUrl = "", csrfToken = "" } = button.dataset;
   const url = new URL(address).host === location.host ? address : () => withTicket(address, ticketUrl, csrfToken);
-  const socket = new Feed(`holodrive-notifications-${userId}`, {
+  const socket = new Feed(name, {
     url,
     reload,
     onFrame,
