@@ -2,7 +2,7 @@ from django.apps import AppConfig
 from django.conf import settings
 
 # What a project that does not set these gets. holodrive/settings.py reads each from a variable.
-DEFAULTS = {"CHAT_PHONE_REGION": "UZ", "CHAT_REPLY_NEEDS_PERMISSION": False}
+DEFAULTS = {"CHAT_PHONE_REGION": "UZ", "CHAT_REPLY_NEEDS_PERMISSION": False, "CHAT_TRIP_DAYS": 0}
 
 
 class ChatConfig(AppConfig):
@@ -13,4 +13,4 @@ class ChatConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from chat import signals  # noqa: F401
+        from chat import retention, signals  # noqa: F401 - they register themselves

@@ -107,6 +107,8 @@ REALTIME_DRAIN_SECONDS = env.seconds("REALTIME_DRAIN_SECONDS", 10, at_least=0)
 
 # Chat. Phone numbers without a country code are of this region; and whether support answers only
 # with a permission of its own (chat.reply_conversation).
+CHAT_TRIP_DAYS = env.number("CHAT_TRIP_DAYS", 0)
+NOTIFICATIONS_READ_DAYS = env.number("NOTIFICATIONS_READ_DAYS", 0)
 CHAT_PHONE_REGION = env.text("CHAT_PHONE_REGION", "UZ")
 CHAT_REPLY_NEEDS_PERMISSION = env.flag("CHAT_REPLY_NEEDS_PERMISSION", default=False)
 

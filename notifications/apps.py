@@ -1,4 +1,8 @@
 from django.apps import AppConfig
+from django.conf import settings
+
+# What a project that does not set these gets. holodrive/settings.py reads each from a variable.
+DEFAULTS = {"NOTIFICATIONS_READ_DAYS": 0}
 
 
 class NotificationsConfig(AppConfig):
@@ -6,4 +10,7 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from notifications import signals  # noqa: F401
+        for name, value in DEFAULTS.items():
+            if not hasattr(settings, name):
+                setattr(settings, name, value)
+        from notifications import retention, signals  # noqa: F401 - they register themselves

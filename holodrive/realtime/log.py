@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
@@ -32,7 +31,6 @@ _LOCK = """
 """
 _LOCKED_AT_ONCE = 900  # SQLite in Django 5.2 takes at most 999 parameters a statement
 _STREAMS_READ_AT_ONCE = 100
-_PRUNED_AT_ONCE = 5_000
 _DEADLOCK_OR_LOCK_TIMEOUT = ("40P01", "55P03")
 _ATTEMPTS = 4
 
@@ -306,17 +304,3 @@ def tail(after_id: int) -> Tail:
 def last_id() -> int:
     """The newest event's id, 0 in an empty log."""
     return Event.objects.aggregate(last=Max("id"))["last"] or 0
-
-
-def prune(older_than_days: int) -> int:
-    """Delete events older than that, in batches that hold no lock for long; return how many.
-    A client that needs them is told `recovered: false`.
-    """
-    oldest = timezone.now() - timedelta(days=older_than_days)
-    old = Event.objects.filter(created_at__lt=oldest)
-    deleted = 0
-    while ids := list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE]):
-        deleted += Event.objects.filter(
-            pk__gte=min(ids), pk__lte=max(ids), created_at__lt=oldest
-        ).delete()[0]
-    return deleted

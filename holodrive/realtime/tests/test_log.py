@@ -3,19 +3,15 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
-from io import StringIO
 
 import pytest
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models.signals import post_save
-from django.utils import timezone
 
 from chat.models import Conversation, Message, Participant
 from chat.services import open_trip
 from holodrive.realtime import log, publish
-from holodrive.realtime.models import Event, RevokedSession, Stream, Ticket
+from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.published import SilentWriteError
 from notifications.models import Notification
 
@@ -286,25 +282,3 @@ def test_the_tail_names_each_streams_newest_event(make_user):
     tail = log.tail(before)
     assert tail.newest == {f"user.{one.pk}": 3, f"user.{two.pk}": 1}
     assert tail.last_id == log.last_id()
-
-
-def test_old_events_expired_logins_and_expired_tickets_are_pruned(make_user, settings):
-    user = make_user()
-    for title in "abc":
-        Notification.objects.create(recipient=user, title=title)
-    now = timezone.now()
-    Event.objects.filter(seq__lt=3).update(created_at=now - timedelta(days=8))
-    for days in (-1, 1):
-        RevokedSession.objects.create(sid=f"sid{days}", expires_at=now + timedelta(days=days))
-        Ticket.objects.create(
-            digest=f"digest{days}", user=user, expires_at=now + timedelta(days=days)
-        )
-    call_command("prune", stdout=StringIO())
-    assert seqs(f"user.{user.pk}") == [3]
-    assert Stream.objects.get(name=f"user.{user.pk}").head == 3
-    assert RevokedSession.objects.get().sid == "sid1"
-    assert Ticket.objects.get().digest == "digest1"
-    settings.REALTIME_LOG_DAYS = 0
-    Event.objects.update(created_at=now - timedelta(days=800))
-    call_command("prune", stdout=StringIO())
-    assert seqs(f"user.{user.pk}") == [3]

@@ -1,27 +1,72 @@
-"""Deletes what nobody can ask for any more: old events, ended logins whose tokens expired,
-tickets that nobody came with.
-"""
+"""Deletes what nobody can ask for any more (retention.py)."""
 
+import time
+from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
-from django.core.management.base import BaseCommand
-from django.utils import timezone
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
-from holodrive.realtime import log
-from holodrive.realtime.models import RevokedSession, Ticket
+from holodrive.realtime import retention
+
+_WIDTH = 30  # of the bar
 
 
 class Command(BaseCommand):
-    help = "Delete old events, expired ended logins and expired tickets. Run it daily."
+    help = "Delete old events, and what else is kept for a time only. Run it daily."
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        days = settings.REALTIME_LOG_DAYS
-        events = log.prune(days) if days else 0
-        now = timezone.now()
-        logins, _ = RevokedSession.objects.filter(expires_at__lt=now).delete()
-        tickets, _ = Ticket.objects.filter(expires_at__lt=now).delete()
-        self.stdout.write(
-            f"Deleted {events} events older than {days} days, {logins} ended logins, "
-            f"{tickets} tickets."
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("kinds", nargs="*", metavar="kind", help=", ".join(retention.names()))
+        parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+        parser.add_argument(
+            "--batch", type=int, default=1000, help="rows in one transaction (%(default)s)"
         )
+
+    def handle(
+        self, *args: Any, kinds: list[str], dry_run: bool, batch: int, **options: Any
+    ) -> None:
+        if unknown := sorted({*kinds} - {*retention.names()}):
+            known = ", ".join(retention.names())
+            raise CommandError(f"no kind is called {', '.join(unknown)}: there are {known}")
+        if batch < 1:
+            raise CommandError("--batch: 1 or more is wanted")
+        for name in kinds or retention.names():
+            old = retention.old(name)
+            if old is None:
+                self.stdout.write(f"{name}: kept for ever")
+            elif dry_run:
+                self.stdout.write(f"{name}: {old.rows.count()} {old.what} would be deleted")
+            else:
+                self._delete(name, old, batch)
+
+    def _delete(self, name: str, old: retention.Old, batch: int) -> None:
+        total, done, began = old.rows.count(), 0, time.monotonic()
+        try:
+            for deleted in retention.delete(old, batch):
+                done += deleted
+                self._show(name, done, total, time.monotonic() - began)
+        except (KeyboardInterrupt, OperationalError) as problem:
+            why = "interrupted" if isinstance(problem, KeyboardInterrupt) else str(problem).strip()
+            self._show_end()
+            raise CommandError(
+                f"{name}: {done} of {total} deleted, then {why}: run it again to go on"
+            ) from None
+        self._show_end()
+        self.stdout.write(f"{name}: {done} {old.what} deleted")
+
+    def _show(self, name: str, done: int, total: int, seconds: float) -> None:
+        """One line, rewritten, for whoever looks on."""
+        if not self.stderr.isatty():
+            return
+        share = min(1.0, done / max(1, total))
+        bar = "#" * round(share * _WIDTH)
+        rate = done / max(seconds, 0.001)
+        self.stderr.write(
+            f"\r\033[K{name} [{bar:{_WIDTH}}] {share:4.0%}  {done:,} of {total:,}  {rate:,.0f}/s",
+            ending="",
+        )
+        self.stderr.flush()
+
+    def _show_end(self) -> None:
+        if self.stderr.isatty():
+            self.stderr.write("\r\033[K", ending="")
