@@ -48,6 +48,7 @@ class ConversationAdmin(admin.ModelAdmin):
         return self.readonly_fields if obj is None else ("kind", *self.readonly_fields)
 
     def save_model(self, request: HttpRequest, obj: Conversation, form: Any, change: bool) -> None:
+        obj.changed_by = request.user
         if not change:
             super().save_model(request, obj, form, change)
             return

@@ -87,6 +87,8 @@ class Conversation(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    changed_by: Any = None  # who saves it, if known: nobody is told of what they did themselves
+
     objects = ConversationQuerySet.as_manager()
 
     if TYPE_CHECKING:

@@ -55,11 +55,20 @@ class QueueUpdated(Event, kw_only=True, tag="conversation_updated"):
 
 
 class ConversationActivity(Frame, kw_only=True, tag="conversation_activity"):
-    """The newest message of a support conversation; in no log."""
+    """The newest message of a conversation; in no log."""
 
     conversation_id: int
+    kind: Kind
     last_message_at: str
     last_message: MessagePreview
+
+
+class ConversationRead(Frame, kw_only=True, tag="conversation_read"):
+    """One of support has read a conversation up to there, in some tab or device; in no log."""
+
+    conversation_id: int
+    user_id: int
+    up_to_id: int
 
 
 def queued(row: "Conversation", members: "Iterable[Participant]") -> QueuedConversation:

@@ -184,7 +184,7 @@ def delete_message(*, user: Any, conversation_id: int, message_id: int) -> Edite
             events.MessageDeleted(message_id=message_id, deleted_at=timestamp(message.deleted_at)),
         )
         newest = cursors.newest_message(conversation_id, MAX_INTEGER)
-        if message.conversation.kind == Conversation.Kind.SUPPORT and newest == message_id:
+        if newest == message_id:
             tell_queue(message)
         notifications.redact(conversation_id=conversation_id, message_id=message_id, text=_DELETED)
     return EditedMessage(message, changed=True)
@@ -247,6 +247,11 @@ def mark_read(*, user: Any, conversation_id: int, up_to_id: int) -> Marked:
         frame = events.MessagesRead(user_id=user.pk, up_to_id=stored)
         if moved:
             log.tell(events.stream_of(conversation_id), frame)
+            if is_support(user):  # whose lists are not subscribed to each conversation
+                read = queue_events.ConversationRead(
+                    conversation_id=conversation_id, user_id=user.pk, up_to_id=stored
+                )
+                log.tell(queue_events.STREAM, read)
     return Marked(frame, moved)
 
 
@@ -291,8 +296,7 @@ def follow_up(message: Message) -> None:
             notifications.mark_conversation_read(
                 user_id=sender_id, conversation_id=conversation.pk, up_to_message_id=message.pk
             )
-        if conversation.kind == Conversation.Kind.SUPPORT:
-            tell_queue(message)
+        tell_queue(message)
         notifications.notify(
             notified,
             title=f"New message from {events.name_of(message.sender)}",
@@ -302,6 +306,27 @@ def follow_up(message: Message) -> None:
             related_object_id=conversation.pk,
             data={"conversation_id": conversation.pk, "message_id": message.pk},
         )
+
+
+def tell_assignee(conversation: Conversation, changed_by: Any) -> None:
+    """Ring for whom a conversation was given to, unless it was by themselves; `changed_by` is None
+    where nobody knows.
+    """
+    agent = conversation.assignee
+    if agent is None or (changed_by is not None and changed_by.pk == agent.pk):
+        return
+    members = conversation.participants.exclude(role="support").select_related("user")
+    names = ", ".join(events.name_of(member.user) for member in members.order_by("id"))
+    given = f"{events.name_of(changed_by)} gave you" if changed_by else "You were given"
+    notifications.notify(
+        [agent],
+        title="A conversation was assigned to you",
+        message=f"{given} the conversation with {names or conversation.subject or 'nobody yet'}.",
+        notification_type="conversation_assigned",
+        related_object_type="conversation",
+        related_object_id=conversation.pk,
+        data={"conversation_id": conversation.pk},
+    )
 
 
 def _moved_by(conversation: Conversation, message: Message) -> set[str]:
@@ -332,6 +357,7 @@ def tell_queue(message: Message) -> None:
         queue_events.STREAM,
         queue_events.ConversationActivity(
             conversation_id=message.conversation_id,
+            kind=message.conversation.kind,  # type: ignore[arg-type]
             last_message_at=timestamp(message.created_at),
             last_message=events.preview(message),
         ),

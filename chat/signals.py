@@ -120,6 +120,8 @@ def publish_conversation(
         log.append(events.stream_of(row.pk), events.ConversationUpdated(conversation=state))
     if queue_events.queued(row, ()) != queue_events.queued(known, ()):
         publish_to_queue(row.pk)
+    if row.assignee_id != known.assignee_id:  # behind the queue, whose lock comes first
+        services.tell_assignee(row, instance.changed_by)
 
 
 @receiver(post_save, sender=Participant)

@@ -84,7 +84,7 @@ def claim(*, user: Any, conversation_id: int) -> Conversation:
         if conversation.status == _Status.CLOSED:
             raise ConversationClosed("This conversation is closed.")
         if conversation.assignee_id is None:
-            conversation.assignee = user
+            conversation.assignee = conversation.changed_by = user
             conversation.save(update_fields=["assignee"])
             audit.record(user, audit.Action.CLAIMED, conversation_id)
     return conversation
@@ -114,6 +114,7 @@ def change(
             until = None if changes.snoozed_until is msgspec.UNSET else changes.snoozed_until
             changed |= _set_status(user, conversation, changes.status, until)
         if changed:
+            conversation.changed_by = user
             conversation.save(update_fields=changed)
     return conversation
 

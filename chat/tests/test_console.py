@@ -5,6 +5,7 @@ real Valkey.
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+PROMISED = 5_000  # milliseconds; an event is promised within 3 s
 CONSOLE = "/admin/chat/console/"
 
 
@@ -249,6 +251,62 @@ def test_the_list_filters_searches_and_follows_what_happens(browser, make_user, 
     timur = make_user("rider", first_name="Timur", last_name="Aliev")
     say(services.open_support(user=timur).conversation, timur, "New here")
     expect(rows(page)).to_have_text(["Timur Aliev", "Malika Yusupova", "Sobirjon Bobojonov"])
+
+
+def test_the_list_follows_trips(browser, make_user, support, trip):
+    from playwright.sync_api import expect
+
+    page = open_console(browser)
+    expect(rows(page)).to_have_count(2)
+    row = page.locator(f'.console-conversations [data-id="{trip.pk}"]')
+    # What is in no log is told at once or never: the server may not have joined on Redis yet.
+    for _ in range(5):
+        say(trip, trip.driver, "I am at the gate")
+        with suppress(AssertionError):
+            expect(row).to_contain_text("I am at the gate", timeout=2_000)
+            break
+    expect(row.locator(".console-row-preview")).to_have_text("I am at the gate")
+    begun = services.open_trip(rider=make_user("rider"), driver=make_user("driver"))
+    say(begun, begun.participants.first().user, "Where are you?")
+    row = page.locator(f'.console-conversations [data-id="{begun.pk}"]')
+    expect(row.locator(".console-row-preview")).to_have_text("Where are you?")
+    services.delete_message(
+        user=begun.participants.first().user,
+        conversation_id=begun.pk,
+        message_id=Message.objects.latest("pk").pk,
+    )
+    expect(row.locator(".console-row-preview")).to_have_text("Message deleted")
+
+
+def test_what_is_read_on_one_device_is_unread_on_no_other(log_in, admin, rider, support):
+    from playwright.sync_api import expect
+
+    page, elsewhere = open_console(log_in(admin)), open_console(log_in(admin))
+    badge = elsewhere.locator(".console-badge")
+    expect(badge).to_have_text(re.compile("1 unread message"))
+    say(support, rider, "A black one")
+    expect(badge).to_have_text(re.compile("2 unread messages"))
+    page.locator(".console-conversation").click()
+    expect(badge).to_have_count(0, timeout=PROMISED)
+    say(support, rider, "Are you there?")
+    expect(texts(page).last).to_have_text("Are you there?")
+    expect(badge).to_have_count(0, timeout=PROMISED)
+
+
+def test_the_bell_rings_for_whom_a_conversation_is_given_to(browser, log_in, make_user, support):
+    from playwright.sync_api import expect
+
+    jasur = make_user("admin", first_name="Jasur", last_name="Tashkentov")
+    other = log_in(jasur).new_page()
+    other.goto("/admin/")
+    expect(other.locator("#bell")).to_have_attribute("data-state", "live")
+    page = open_console(browser, support)
+    page.get_by_label("Assignee").select_option(label="Jasur Tashkentov")
+    toast = other.get_by_role("link", name="A conversation was assigned to you")
+    expect(toast).to_contain_text("Aziza Karimova gave you the conversation with Sobirjon")
+    toast.click()
+    expect(other).to_have_url(re.compile(rf"/console/\?conversation={support.pk}$"))
+    expect(texts(other)).to_have_text(["I left my phone in the car"])
 
 
 def test_of_two_agents_who_claim_one_wins_and_the_other_sees_who(

@@ -62,15 +62,20 @@ FRAMES = [
     ),
     (
         queue_events.ConversationActivity(
-            conversation_id=2, last_message_at=AT,
+            conversation_id=2, kind="trip", last_message_at=AT,
             last_message=events.MessagePreview(
                 message_id=4, message="Hi", sender_id=2, sender_name="S", created_at=AT,
                 deleted_at=None,
             ),
         ),
-        f'{{"type":"conversation_activity","conversation_id":2,"last_message_at":"{AT}",'
+        f'{{"type":"conversation_activity","conversation_id":2,"kind":"trip",'
+        f'"last_message_at":"{AT}",'
         '"last_message":{"message_id":4,"message":"Hi","sender_id":2,"sender_name":"S",'
         f'"created_at":"{AT}","deleted_at":null}}}}',
+    ),
+    (
+        queue_events.ConversationRead(conversation_id=2, user_id=7, up_to_id=4),
+        '{"type":"conversation_read","conversation_id":2,"user_id":7,"up_to_id":4}',
     ),
 ]  # fmt: skip
 

@@ -359,6 +359,78 @@ def test_agents_are_active_staff_that_may_view(asked, agent, make_agent, make_us
     ]
 
 
+# Who is told
+
+
+def rings(user):
+    return list(user.notifications.filter(notification_type="conversation_assigned"))
+
+
+def test_who_is_given_a_conversation_is_told(asked, agent, make_agent, rest_of):
+    given = make_agent("view_conversation")
+    change(rest_of(agent), asked, assignee=given.pk)
+    change(rest_of(agent), asked, assignee=given.pk)  # as it is
+    change(rest_of(agent), asked, priority="high")
+    (ring,) = rings(given)
+    assert ring.title == "A conversation was assigned to you"
+    rider = asked.rider.get_full_name()
+    assert ring.message == f"{agent.get_full_name()} gave you the conversation with {rider}."
+    assert (ring.related_object_type, ring.related_object_id) == ("conversation", asked.pk)
+    assert ring.data == {"conversation_id": asked.pk}
+    assert events_of(f"user.{given.pk}", "notification")[-1]["notification"]["id"] == ring.pk
+    change(rest_of(agent), asked, assignee=None)
+    assert len(rings(given)) == 1
+
+
+def test_who_takes_a_conversation_is_not_told(asked, agent, rest_of):
+    rest_of(agent).post(f"/api/conversations/{asked.pk}/claim/")
+    change(rest_of(agent), asked, assignee=None)
+    change(rest_of(agent), asked, assignee=agent.pk)
+    assert rings(agent) == []
+
+
+def test_an_assignment_that_is_rolled_back_tells_nobody(asked, agent, make_agent, monkeypatch):
+    given = make_agent("view_conversation")
+    changes = queue_events.ChangeConversation(assignee=given.pk)
+    monkeypatch.setattr(log, "append", append_then_fail(f"user.{given.pk}", log.append))
+    with pytest.raises(RuntimeError, match="after the ring"):
+        workflow.change(user=agent, conversation_id=asked.pk, changes=changes)
+    assert Conversation.objects.get(pk=asked.pk).assignee is None
+    assert rings(given) == []
+
+
+def append_then_fail(failing, append):
+    def appending(stream, event):
+        append(stream, event)
+        if stream == failing:
+            raise RuntimeError("after the ring")
+
+    return appending
+
+
+def test_the_admins_form_tells_as_well(asked, make_user, make_agent, client):
+    admin, given = make_user("admin"), make_agent("view_conversation")
+    for user in (given, admin):
+        asked.assignee, asked.changed_by = user, admin
+        asked.save()
+    assert (len(rings(given)), rings(admin)) == (1, [])
+    client.force_login(admin)
+    page = client.get(f"/admin/chat/conversation/{asked.pk}/change/")
+    form = page.context["adminform"].form
+    fields = {name: form[name].value() for name in form.fields}
+    inline = page.context["inline_admin_formsets"][0].formset
+    rows = {
+        f"{one.prefix}-{name}": one[name].value()
+        for one in [inline.management_form, *inline.forms]
+        for name in one.fields
+    }
+    sent = {key: value for key, value in {**fields, **rows}.items() if value is not None}
+    sent["assignee"] = given.pk
+    answer = client.post(f"/admin/chat/conversation/{asked.pk}/change/", sent)
+    assert answer.status_code == 302
+    assert [admin.get_full_name() in ring.message for ring in rings(given)] == [True, True]
+
+
 # The socket
 
 
@@ -386,6 +458,34 @@ async def test_the_queue_reaches_support_and_nobody_else(asked, agent, connect):
     again = await connect(f"/ws/support/?last_seq={first['seq'] - 1}", agent)
     assert await again.frame() == first
     assert (await again.frame())["recovered"]
+
+
+async def test_a_message_of_a_trip_is_told_and_takes_no_lock(trip, agent, connect):
+    socket = await connect("/ws/support/", agent)
+    message = await sync_to_async(say)(trip, trip.rider, "Call +998 90 123 45 67")
+    frame = await socket.frame()
+    assert (frame["type"], frame["kind"], frame["conversation_id"]) == (
+        "conversation_activity",
+        "trip",
+        trip.pk,
+    )
+    assert frame["last_message"]["message_id"] == message.pk
+    assert "90" not in frame["last_message"]["message"]
+    assert await sync_to_async(queue)() == []
+
+
+async def test_what_an_agent_reads_is_told_to_their_lists_and_a_riders_is_not(
+    asked, agent, connect
+):
+    message = await sync_to_async(say)(asked, asked.rider)
+    socket = await connect("/ws/support/", agent)
+    for user in (asked.rider, agent, agent):
+        await sync_to_async(services.mark_read)(
+            user=user, conversation_id=asked.pk, up_to_id=message.pk
+        )
+    expected = {"conversation_id": asked.pk, "user_id": agent.pk, "up_to_id": message.pk}
+    assert await socket.frame() == {"type": "conversation_read", **expected}
+    await socket.quiet()
 
 
 async def test_a_deleted_text_leaves_the_list_as_well(asked, agent, connect):

@@ -23,6 +23,7 @@ import { fill, gettext } from "./words.js";
 
 const PAGE_SIZE = 30;
 const REFRESH_MS = 60_000; // what tells of activity may be lost
+const SOON_MS = 3_000;
 const TOAST_MS = 8_000;
 const ANNOUNCE_AFTER_MS = 1_000;
 
@@ -111,12 +112,23 @@ async function fetchConversation(id) {
   drawList();
 }
 
+/** @type {ReturnType<typeof setTimeout> | undefined} */ let soonTimer;
+
+/** Trips are many: one question for all that begin meanwhile. */
+function loadListSoon() {
+  soonTimer ??= setTimeout(() => {
+    soonTimer = undefined;
+    loadList();
+  }, SOON_MS);
+}
+
 /** @param {Frame} frame */
 function onQueueFrame(frame) {
   if (frame.type === "connection_established" || (frame.type === "resumed" && !frame.recovered)) loadList();
   if (isLoading && frame.seq) changedWhileLoading = true;
   const unknown = conversations.apply(frame);
-  if (unknown !== null) fetchConversation(unknown);
+  if (unknown !== null && frame.kind === "trip") loadListSoon();
+  else if (unknown !== null) fetchConversation(unknown);
   const { conversation } = frame;
   if (frame.type === "conversation_updated" && room?.conversation && room.id === conversation.id) room.updated(conversation);
   drawList();

@@ -404,12 +404,24 @@ export class Conversations {
   /** @param {{results: Conversation[], next: string | null}} page the first */
   replace(page) {
     const open = this.#open && this.#byId.get(this.#open);
+    const { next } = this;
+    const behind = this.#behind(page);
     this.#byId.clear();
     if (open && !this.search) this.#byId.set(open.id, open);
     this.#wereUnread = new Set(open && this.#wereUnread.has(open.id) ? [open.id] : []);
     this.isLoaded = true;
     this.problem = null;
     this.add(page);
+    if (behind.length === 0) return;
+    for (const item of behind) if (!this.#byId.has(item.id)) this.#byId.set(item.id, item);
+    this.next = next;
+  }
+
+  /** What was loaded behind the last of the first page stays, and with it the place of who has scrolled there. @param {{results: Conversation[], next: string | null}} page */
+  #behind({ results, next }) {
+    const known = this.sorted;
+    const place = known.findIndex(({ id }) => id === results.at(-1)?.id);
+    return next === null || place === -1 ? [] : known.slice(place + 1);
   }
 
   /** @param {{results: Conversation[], next: string | null}} page */
@@ -433,6 +445,7 @@ export class Conversations {
   apply(frame) {
     if (frame.type === "conversation_updated") return this.#updated(frame.conversation);
     if (frame.type === "conversation_activity") return this.#active(frame);
+    if (frame.type === "conversation_read" && frame.user_id === this.#me) this.read(frame.conversation_id, frame.up_to_id);
     return null;
   }
 
@@ -445,13 +458,16 @@ export class Conversations {
   }
 
   /** @param {Frame} frame @returns {number | null} */
-  #active({ conversation_id, last_message_at, last_message }) {
+  #active({ conversation_id, kind, last_message_at, last_message }) {
     const known = this.#byId.get(conversation_id);
-    if (!known) return this.search ? null : conversation_id;
-    const isNew = last_message.message_id > (known.last_message?.message_id ?? 0);
-    const isUnread = isNew && last_message.sender_id !== this.#me;
-    const unread_count = isUnread ? known.unread_count + 1 : known.unread_count;
-    if (isNew) this.#byId.set(conversation_id, { ...known, last_message_at, last_message, unread_count });
+    const mayBelong = !this.search && (kind !== "trip" || this.filter === "all" || this.filter === "mine");
+    if (!known) return mayBelong ? conversation_id : null;
+    const newest = known.last_message?.message_id ?? 0;
+    if (last_message.message_id < newest) return null;
+    const isNew = last_message.message_id > newest; // else it was taken back
+    const isOwn = last_message.sender_id === this.#me; // who answers has read what came before
+    const unread_count = isOwn ? 0 : known.unread_count + Number(isNew);
+    this.#byId.set(conversation_id, { ...known, last_message_at, last_message, unread_count });
     return null;
   }
 
