@@ -15,14 +15,19 @@ import argparse
 import signal
 import sys
 
-from benchmarks import persisted, report
+from benchmarks import bell, fanout, idle, persisted, report, storm, two
 from benchmarks.bench import Bench
 from benchmarks.frames import LoadError
 from benchmarks.processes import STOPS, ServerError
 from benchmarks.workers import raise_file_limit
 
 _SCENARIOS = {
+    "fanout": fanout.measure,
     "persisted": persisted.measure,
+    "bell": bell.measure,
+    "idle": idle.measure,
+    "storm": storm.measure,
+    "processes": two.measure,
 }
 
 

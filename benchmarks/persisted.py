@@ -282,7 +282,7 @@ def measure(bench: Bench) -> None:
             ),
         }.items()
     }
-    catalogue["null"] = lambda servers: servers.null_pairs("null")
+    catalogue["null"] = lambda servers: servers.null("null")
     for name, server in bench.each(catalogue):
         run(bench, name, server)
 

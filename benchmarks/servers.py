@@ -5,8 +5,8 @@ would have it. All get the same payloads, log nothing below WARNING, and keep no
 import json
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,9 @@ import psycopg
 from benchmarks.processes import Processes, ServerError, cpu_seconds, memory_bytes, run, wait_for
 from testing.services import Valkey, free_port
 
+_PEERS = Path(__file__).resolve().parent / "peers"
+_NODE = _PEERS / "node"
+_NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 PAIRS = 50
 USERS = 10_000  # beside the pairs
 _ENVIRONMENT = {
@@ -113,6 +116,11 @@ class Server:
     def memory(self) -> int:
         return memory_bytes(*self.pids)
 
+    def shell(self, code: str) -> Any:
+        """What the code, run by `manage.py shell` in a process of its own, prints as JSON."""
+        shell = ["manage.py", "shell", "-v", "0", "--no-imports", "-c", code]
+        return json.loads(run(shell, self.environment))
+
 
 class Servers:
     """Starts servers in one home directory; what each needs to begin with is made once."""
@@ -163,7 +171,43 @@ class Servers:
         )
         return self._start(name, command, environment, home, used, pairs=pairs)
 
-    def null_pairs(self, name: str) -> Server:
+    def tutorial(self, name: str, layer: str) -> Server:
+        """The tutorial's application, with the layer `core` or `pubsub` of channels_redis."""
+        home, valkey = self._parts(name)
+        environment = {
+            **_ENVIRONMENT,
+            "DJANGO_SETTINGS_MODULE": "benchmarks.peers.tutorial.settings",
+            "DATABASE": str(home / "db.sqlite3"),
+            "REDIS_URL": valkey.url,
+            "LAYER": layer,
+        }
+        run(["-m", "django", "migrate", "-v", "0"], environment)
+        command = _daphne("benchmarks.peers.tutorial.asgi:application")
+        return self._start(name, command, environment, home, self._used(valkey))
+
+    def node(self, name: str) -> Server:
+        """One of the servers on Node. Raises FileNotFoundError."""
+        _install_node_packages()
+        home, valkey = self._parts(name)
+        command = ["node", str(_NODE / f"{name}.mjs"), "PORT"]
+        # "production" is how any Node server is meant to run.
+        environment = {"REDIS_URL": valkey.url, "NODE_ENV": "production"}
+        return self._start(name, command, environment, home, self._used(valkey))
+
+    def nchan(self, name: str) -> Server:
+        """nginx with nchan. Raises FileNotFoundError."""
+        if not shutil.which("nginx") or not _NCHAN.exists():
+            raise FileNotFoundError("nginx with nchan (Debian: nginx libnginx-mod-nchan)")
+        home = self._place(name)
+        port = free_port()
+        text = (_PEERS / "nchan.conf").read_text()
+        for placeholder, value in (("HOST:PORT", f"127.0.0.1:{port}"), ("HOME", str(home))):
+            text = text.replace(placeholder, value)
+        (home / "nginx.conf").write_text(text)
+        command = ["nginx", "-p", str(home), "-c", str(home / "nginx.conf"), "-e", "stderr"]
+        return self._start(name, command, {}, home, {}, port=port)
+
+    def null(self, name: str) -> Server:
         """Does nothing but pass on: what the generator can take, and no server's figure."""
         home = self._place(name)
         pairs = tuple(
@@ -187,7 +231,7 @@ class Servers:
     def _postgresql(self) -> Any:
         return self._processes.postgresql()
 
-    def _used(self, valkey: Valkey, database: str) -> dict[str, int]:
+    def _used(self, valkey: Valkey, database: str = "") -> dict[str, int]:
         assert valkey.process is not None
         used = {"Valkey": valkey.process.pid}
         if database == "postgresql":
@@ -243,9 +287,10 @@ class Servers:
         home: Path,
         parts: dict[str, int],
         count: int = 1,
+        port: int = 0,
         **known: Any,
     ) -> Server:
-        port = free_port()
+        port = port or free_port()
         places = {"HOST": "127.0.0.1", "PORT": str(port), "HOST:PORT": f"127.0.0.1:{port}"}
         output = home / "output"
         pids = [
@@ -259,9 +304,17 @@ class Servers:
         return Server(name, port, tuple(pids), parts, environment=environment, **known)
 
 
+def _install_node_packages() -> None:
+    """By npm, at the versions of the lock file. Raises FileNotFoundError."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise FileNotFoundError("node and npm (Debian: nodejs npm)")
+    if not (_NODE / "node_modules" / "socket.io").exists():
+        command = ["npm", "ci", "--no-audit", "--no-fund"]
+        done = subprocess.run(command, cwd=_NODE, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            raise FileNotFoundError(f"npm ci in {_NODE.name}: {done.stderr[-300:]}")
+
+
 def _daphne(application: str) -> list[str]:
     # -v 0: the log level is WARNING, and there is no access log.
     return [_PYTHON, "-m", "daphne", "-v", "0", "-b", "HOST", "-p", "PORT", application]
-
-
-Start = Callable[[Servers], Server]

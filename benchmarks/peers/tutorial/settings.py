@@ -19,9 +19,12 @@ USE_TZ = True
 
 # The tutorial has ("127.0.0.1", 6379). Under redis-py 8, whose default socket time-out is as long
 # as the layer's BZPOPMIN blocks, that closes idle sockets after about 5 s: so here without one.
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [{"address": os.environ["REDIS_URL"], "socket_timeout": None}]},
-    },
+_CORE = {
+    "BACKEND": "channels_redis.core.RedisChannelLayer",
+    "CONFIG": {"hosts": [{"address": os.environ["REDIS_URL"], "socket_timeout": None}]},
 }
+_PUBSUB = {
+    "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "CONFIG": {"hosts": [os.environ["REDIS_URL"]]},
+}
+CHANNEL_LAYERS = {"default": _PUBSUB if os.environ.get("LAYER") == "pubsub" else _CORE}

@@ -1,0 +1,71 @@
+"""What an authenticated socket costs that does nothing, and what it makes others cost."""
+
+from benchmarks.bench import Bench, Meter
+from benchmarks.listeners import Listeners
+from benchmarks.persisted import Pairs
+from benchmarks.servers import Server
+
+_BASE = 100  # sockets open before the first reading: what is loaded once is in it
+_FEW = 10
+_EVENTS = 50.0  # messages a second
+_TALKING = 5  # pairs
+
+
+def measure(bench: Bench) -> None:
+    catalogue = {
+        "ours-serve": lambda servers: servers.ours("ours-serve"),
+        "ours-uvicorn": lambda servers: servers.ours("ours-uvicorn", "uvicorn"),
+    }
+    for name, server in bench.each(catalogue, rounds=1):
+        _run(bench, name, server)
+
+
+def _run(bench: Bench, name: str, server: Server) -> None:
+    sizes, many = ((500, 1_000), 2_000) if bench.quick else ((2_000, 5_000), 10_000)
+    rest = 5.0 if bench.quick else 30.0  # more than a heartbeat
+    listeners = bench.worker(Listeners, server)
+    talkers = bench.worker(Pairs, server, server.pairs[:_TALKING])
+    talkers.run(Pairs.join)
+    listeners.run(Listeners.join, _FEW)
+    talkers.run(Pairs.pace, _EVENTS, bench.seconds)  # warm
+    few = _cost_of_events(bench, server, talkers, idle_share=0.0)
+
+    listeners.run(Listeners.join, _BASE)
+    base = server.memory()
+    for size in sizes:
+        meter = Meter(server)
+        listeners.run(Listeners.join, size)
+        connecting = meter.per("connect", size - _BASE)
+        listeners.run(Listeners.rest, 2.0)
+        memory = (server.memory() - base) / 1000 / (size - _BASE)
+        figures = {"kB PSS/socket": memory}
+        if size == sizes[-1]:
+            meter = Meter(server)
+            listeners.run(Listeners.rest, rest)
+            figures |= {"CPU % of a core": 100 * meter.per("", 1)["CPU share"]}
+        else:
+            figures |= {"CPU us/connect": connecting["CPU us/connect"]}
+        bench.record("idle", name, f"{size:,} sockets", figures)
+
+    listeners.run(Listeners.join, many)
+    listeners.run(Listeners.rest, 2.0)
+    meter = Meter(server)
+    listeners.run(Listeners.rest, max(5.0, rest / 2))
+    idle = meter.per("", 1)["CPU share"]
+    crowded = _cost_of_events(bench, server, talkers, idle)
+    figures = {
+        f"CPU us/event with {_FEW}": few,
+        f"CPU us/event with {many:,}": crowded,
+        "change %": 100 * (crowded / few - 1),
+        "idle CPU % of a core": 100 * idle,
+    }
+    bench.record("idle", name, "cost of an event beside idle sockets", figures)
+
+
+def _cost_of_events(bench: Bench, server: Server, talkers, idle_share: float) -> float:  # type: ignore[no-untyped-def]
+    """Microseconds of a message, without what the idle sockets use meanwhile anyway."""
+    meter = Meter(server)
+    talk = talkers.run(Pairs.pace, _EVENTS, bench.seconds)
+    figures = meter.per("message", talk.messages)
+    share = figures["CPU share"]
+    return figures["CPU us/message"] * max(0.0, 1 - idle_share / share)
