@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
+from holodrive.realtime import brokers
 
 
 class Environment:
@@ -79,8 +79,10 @@ class Environment:
         return config
 
     def redis(self, name: str, default: str) -> str:
-        """redis://, rediss:// or unix://. The value is not repeated in the error either."""
+        """See `brokers.py`. The value is not repeated in the error either."""
         url = self.text(name, default) or default
-        if urlsplit(url).scheme not in _REDIS_SCHEMES:
-            raise ImproperlyConfigured(f"{name}: a URL such as redis://127.0.0.1:6379/0 is wanted")
+        try:
+            brokers.hosts(url)
+        except ValueError as problem:
+            raise ImproperlyConfigured(f"{name}: {problem}") from None
         return url

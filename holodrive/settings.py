@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from holodrive.environment import Environment
-from holodrive.realtime import embedded
+from holodrive.realtime import brokers, embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(Path(os.environ.get("ENV_FILE", BASE_DIR / ".env")))
@@ -158,7 +158,7 @@ CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
         "BACKEND": "holodrive.realtime.layer.ConfirmedPubSubLayer",
         "CONFIG": {
-            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2}],
+            "hosts": [{**host, "socket_connect_timeout": 2} for host in brokers.hosts(REDIS_URL)],
             "prefix": env.text("REALTIME_PREFIX", "holodrive"),
         },
     }
@@ -168,9 +168,10 @@ CHANNEL_LAYERS: dict[str, Any] = {
 CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL,
+        "LOCATION": [REDIS_URL],
         "KEY_PREFIX": CHANNEL_LAYERS["default"]["CONFIG"]["prefix"],
         "OPTIONS": {
+            "pool_class": brokers.CachePool,
             "socket_connect_timeout": 0.25,
             "socket_timeout": 0.25,
             "retry": Retry(NoBackoff(), 0),

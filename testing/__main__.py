@@ -17,6 +17,7 @@ ONCE = (
     "chat/tests/test_console.py",
     "holodrive/accounts/tests/test_login.py",
     "holodrive/realtime/tests/test_backpressure.py",
+    "holodrive/realtime/tests/test_brokers.py",
     "holodrive/realtime/tests/test_checks.py",
     "holodrive/realtime/tests/test_commands.py",
     "holodrive/realtime/tests/test_failures.py",

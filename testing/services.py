@@ -31,10 +31,11 @@ def free_port() -> int:
 class Valkey:
     """A Valkey on a port of its own, which a test may kill, freeze and start again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
+        self._options = options
         self.start()
 
     def start(self) -> None:
@@ -47,6 +48,7 @@ class Valkey:
             "",
             "--appendonly",
             "no",
+            *self._options,
         ]
         self.process = subprocess.Popen(
             [embedded.program(), *arguments],

@@ -9,10 +9,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
-import redis
-import redis.asyncio
 from channels_redis.pubsub import (
     RedisPubSubChannelLayer,
     RedisPubSubLoopLayer,
@@ -22,13 +20,12 @@ from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from holodrive.realtime import brokers
+
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
-_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")  # a publisher sets its own
-
-C = TypeVar("C", redis.Redis, redis.asyncio.Redis)
 
 
 class _Shard(RedisSingleShardConnection):
@@ -124,16 +121,11 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
             by_shard.setdefault(shard, []).append((channel, self.serialize(message)))
         return by_shard
 
-    def clients(self, client: type[C], **options: Any) -> list[C]:
+    def clients(self, client: type[brokers.C], **options: Any) -> list[brokers.C]:
         """One Redis client (sync or asyncio class) for each shard, as configured but with these
         options.
         """
-        return [
-            client.from_url(host["address"], **_rest(host), **options)
-            if "address" in host
-            else client(**host, **options)
-            for host in self._hosts
-        ]
+        return [brokers.client(client, host, **options) for host in self._hosts]
 
 
 def _keepalive(host: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +137,3 @@ def _keepalive(host: dict[str, Any]) -> dict[str, Any]:
     wanted = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
     known = {getattr(socket, name): n for name, n in wanted.items() if hasattr(socket, name)}
     return {"socket_keepalive": True, "socket_keepalive_options": known}
-
-
-def _rest(host: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in host.items() if name not in ("address", *_TIMEOUTS)}
