@@ -130,6 +130,20 @@ def site(shared_site: Site, transactional_db: None) -> Site:
     return shared_site
 
 
+@pytest.fixture
+def start_site(transactional_db: None) -> Iterator[Callable[..., Site]]:
+    """Factory of sites of a test's own: `start_site(REDIS_URL=...)`."""
+    sites: list[Site] = []
+
+    def start(**settings: str) -> Site:
+        sites.append(Site(**settings))
+        return sites[-1]
+
+    yield start
+    for site in sites:
+        site.discard()
+
+
 @pytest.fixture(scope="module")
 def shared_chromium() -> Iterator["Browser"]:
     """For a module, not for the run: Playwright keeps a loop in this thread, in which no test that

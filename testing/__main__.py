@@ -26,6 +26,7 @@ ONCE = (
     "holodrive/realtime/tests/test_stop.py",
     "notifications/tests/test_alerts.py",
     "notifications/tests/test_bell.py",
+    "notifications/tests/test_bell_for_all.py",
     "holodrive/asyncapi",
     "holodrive/tests",
     "benchmarks",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.test import Client
 
+from testing.client import wait_until
 from testing.parts import missing
 from testing.server import ServerProcess
 from testing.services import ROOT
@@ -100,7 +101,8 @@ def expect_nothing_refused(page: "Page") -> None:
     """By the policy of `tighten`; the page is of no use afterwards."""
     assert page.evaluate("window.refused") == []
     page.evaluate("document.body.setAttribute('style', 'color: red')")
-    page.wait_for_function("window.refused.length === 1")  # so the policy was in force
+    # The policy was in force. (It would refuse what `wait_for_function` evaluates, too.)
+    wait_until(lambda: page.evaluate("window.refused.length") == 1)
 
 
 def accessibility_problems(page: "Page", *selectors: str) -> list[str]:

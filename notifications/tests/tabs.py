@@ -1,7 +1,10 @@
 """Tabs of the admin in a browser, and what rings in them."""
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
 
 from notifications.models import Notification
 
@@ -43,3 +46,9 @@ def expect_unread(page: "Page", count: int) -> None:
         expect(badge).to_be_hidden()
         expect(page.locator("#bell")).to_have_accessible_name("Notifications")
     expect(page).to_have_title(re.compile(rf"^\({count}\) " if count else r"^[^(]"))
+
+
+def stop_clock(page: "Page") -> None:
+    """Toasts stay, however long a test takes, and lists are not drawn, until `clock.resume()`."""
+    page.clock.install()
+    page.clock.pause_at(timezone.now() + timedelta(minutes=1))
