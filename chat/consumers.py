@@ -9,8 +9,13 @@ from chat.typing_state import TypingState
 from holodrive.realtime import publish, wire
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
 from holodrive.realtime.database import in_database
+from holodrive.realtime.group_commit import GroupCommit
 from holodrive.realtime.hub import Observer
 from holodrive.realtime.outbox import SharedFrame
+
+_send: GroupCommit[services.Draft, services.SentMessage] = GroupCommit(
+    lambda drafts: services.send_messages(drafts), key=lambda draft: draft.conversation_id
+)
 
 
 class ChatConsumer(RealtimeConsumer):
@@ -47,12 +52,10 @@ class ChatConsumer(RealtimeConsumer):
         self.outbox.send(SharedFrame(wire.encode(frame)), ephemeral=True)
 
     async def send_message(self, command: events.SendMessage) -> None:
-        message, duplicate = await in_database(
-            services.send_message,
-            user=self.user,
-            conversation_id=self.conversation_id,
-            text=command.message,
-            client_message_id=command.client_message_id,
+        message, duplicate = await _send(
+            services.Draft(
+                self.user, self.conversation_id, command.message, command.client_message_id
+            )
         )
         self.send(
             events.MessageAck(

@@ -2,9 +2,10 @@
 only move forward, whoever moves them at the same time. Tells nobody: `services.py` does.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Max, Q
+from django.db.models import Max, OuterRef, Q, Subquery
 from django.db.models.functions import Greatest
 
 from chat.models import Message, Participant
@@ -41,13 +42,31 @@ def stored(conversation_id: int, user_id: int) -> tuple[int, int] | None:
     return found
 
 
-def admit_support(conversation_id: int, user_id: int) -> None:
-    """Staff take part from their first reply or read mark on."""
+def move_senders(messages: Sequence[Message]) -> None:
+    """Move the cursors of who has just sent these to them, which are the newest of their
+    conversations.
+    """
+    ids = [message.pk for message in messages]
+    own = Message.objects.filter(
+        conversation=OuterRef("conversation"), pk__range=(min(ids), max(ids))
+    ).order_by("-pk")
+    Participant.objects.filter(
+        conversation__in=[message.conversation_id for message in messages],
+        user=Subquery(own.values("sender")[:1]),
+    ).update(
+        last_read_id=Subquery(own.values("pk")[:1]),
+        last_delivered_id=Subquery(own.values("pk")[:1]),
+    )
+
+
+def admit_support(places: Iterable[tuple[int, int]]) -> None:
+    """Staff take part from their first reply or read mark on: (conversation id, user id)."""
     Participant.objects.bulk_create(
         [
             Participant(
                 conversation_id=conversation_id, user_id=user_id, role=Participant.Role.SUPPORT
             )
+            for conversation_id, user_id in places
         ],
         ignore_conflicts=True,  # of two at once the second finds the first one's
     )

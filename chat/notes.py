@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 from chat import note_events
 from chat.models import ADD_NOTES, VIEW_NOTES, Note
-from chat.services import conversation_for, no_such_conversation
+from chat.sending import no_such_conversation
+from chat.services import conversation_for
 from chat.workflow import require
 from holodrive.realtime import log
 from holodrive.realtime.wire import Forbidden, IdempotencyConflict

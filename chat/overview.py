@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 
 from chat import events, queue_events
 from chat.models import Conversation, Message, Participant, is_support
-from chat.services import no_such_conversation
+from chat.sending import no_such_conversation
 from chat.workflow import wake_due
 from holodrive.realtime.wire import InvalidMessage, timestamp, timestamp_if
 

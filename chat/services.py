@@ -4,19 +4,19 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.backends import ModelBackend
 from django.db import transaction
 from django.db.models import Subquery
 from django.utils import timezone
 
 from chat import cursors, events, queue_events
-from chat.models import (
-    SUPPORT_PERMISSION,
-    Conversation,
-    Message,
-    Participant,
-    is_support,
-    may_reply,
+from chat.models import Conversation, Message, Participant, is_support
+from chat.sending import (
+    Draft,
+    SentMessage,
+    no_such_conversation,
+    send_message,
+    send_messages,
+    tell_queue,
 )
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
@@ -25,7 +25,6 @@ from holodrive.realtime.wire import (
     MAX_INTEGER,
     ConversationClosed,
     Forbidden,
-    IdempotencyConflict,
     InvalidMessage,
     NotFound,
     timestamp,
@@ -34,15 +33,11 @@ from notifications import services as notifications
 
 TYPING_TIMEOUT = 6  # seconds
 EDITABLE = timedelta(minutes=15)
-_PREVIEW = 50  # code points of a message in its notification
 _DELETED = "This message was deleted."  # in its place in notifications
 
 _Role = Participant.Role
 
-
-class SentMessage(NamedTuple):
-    message: Message
-    duplicate: bool
+__all__ = ["Draft", "SentMessage", "send_message", "send_messages"]  # of sending.py
 
 
 def conversation_id(text: str) -> int:
@@ -50,11 +45,6 @@ def conversation_id(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > MAX_INTEGER:
         raise no_such_conversation()
     return int(text)
-
-
-def no_such_conversation() -> NotFound:
-    """Absent, foreign and unparsable look the same."""
-    return NotFound("There is no such conversation.")
 
 
 def conversation_for(user: Any, id: int) -> Conversation:
@@ -99,44 +89,6 @@ def welcome(user: Any, id: int) -> events.ConnectionEstablished:
         receipts=receipts,
         typing_timeout=TYPING_TIMEOUT,
     )
-
-
-@log.retrying
-def send_message(
-    *, user: Any, conversation_id: int, text: str, client_message_id: str | None = None
-) -> SentMessage:
-    """Store a message once and publish it. The same client_message_id of the same sender again
-    returns the stored one; with another text it raises IdempotencyConflict. Raises NotFound,
-    ConversationClosed.
-    """
-    # Before the lock as well: an outsider must neither wait for a foreign stream nor hold it.
-    conversation_for(user, conversation_id)
-    with log.writing(events.stream_of(conversation_id)):
-        # The stream is locked: what is read from here on cannot change before the commit.
-        conversation = conversation_for(user, conversation_id)
-        if client_message_id is not None:
-            sent = Message.objects.filter(
-                conversation=conversation, sender=user, client_message_id=client_message_id
-            ).first()
-            if sent is not None:
-                changed_since = sent.edited_at or sent.deleted_at  # then the text proves nothing
-                if sent.as_sent != text and not changed_since:
-                    raise IdempotencyConflict(
-                        "This client_message_id was sent with another text.", client_message_id
-                    )
-                return SentMessage(sent, duplicate=True)
-        if conversation.is_closed():
-            raise ConversationClosed("This conversation is closed.", client_message_id)
-        if is_support(user) and not may_reply(user):
-            raise Forbidden("You may not reply here.", client_message_id)
-        message = Message(
-            conversation=conversation,
-            sender=user,
-            text=text,
-            client_message_id=client_message_id,
-        )
-        message.save()
-    return SentMessage(message, duplicate=False)
 
 
 class EditedMessage(NamedTuple):
@@ -241,7 +193,7 @@ def mark_read(*, user: Any, conversation_id: int, up_to_id: int) -> Marked:
         if not moved and cursors.stored(conversation_id, user.pk) is None:
             if not is_support(user):
                 raise no_such_conversation()  # removed meanwhile
-            cursors.admit_support(conversation_id, user.pk)
+            cursors.admit_support([(conversation_id, user.pk)])
             moved = cursors.move(conversation_id, user.pk, read=up_to_id)
         stored, _ = cursors.stored(conversation_id, user.pk) or (0, 0)
         frame = events.MessagesRead(user_id=user.pk, up_to_id=stored)
@@ -271,43 +223,6 @@ def mark_delivered(*, user: Any, conversation_id: int, up_to_id: int) -> Marked:
     return Marked(frame, moved)
 
 
-def follow_up(message: Message) -> None:
-    """What a new message brings about, in its transaction: the conversation moves, its sender has
-    read it, and its members are notified.
-    """
-    # Of now: the instance in memory may be older than the row.
-    conversation = Conversation.objects.get(pk=message.conversation_id)
-    changed, sender_id = _moved_by(conversation, message), message.sender_id
-    notified, concerned = recipients(conversation, message), set()
-    if notifications.unread_of_conversation(sender_id, conversation.pk).exists():
-        concerned = {sender_id}
-    queue = [queue_events.STREAM] if changed else []  # all messages must not wait for one lock
-    # All streams in one statement, so in one order, and ahead of the participant's row, as
-    # `mark_read` takes them.
-    with log.writing(*queue, *map(notifications.stream_of, notified | concerned)):
-        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=message.created_at)
-        if changed:
-            conversation.save(update_fields=changed)
-        if message.is_from_support:
-            cursors.admit_support(conversation.pk, sender_id)
-        # Who answers has read what came before. No frame says so: the message does.
-        cursors.move(conversation.pk, sender_id, read=message.pk)
-        if concerned:
-            notifications.mark_conversation_read(
-                user_id=sender_id, conversation_id=conversation.pk, up_to_message_id=message.pk
-            )
-        tell_queue(message)
-        notifications.notify(
-            notified,
-            title=f"New message from {events.name_of(message.sender)}",
-            message=f"New message in conversation: {message.text[:_PREVIEW]}...",
-            notification_type="chat_message",
-            related_object_type="conversation",
-            related_object_id=conversation.pk,
-            data={"conversation_id": conversation.pk, "message_id": message.pk},
-        )
-
-
 def tell_assignee(conversation: Conversation, changed_by: Any) -> None:
     """Ring for whom a conversation was given to, unless it was by themselves; `changed_by` is None
     where nobody knows.
@@ -327,62 +242,6 @@ def tell_assignee(conversation: Conversation, changed_by: Any) -> None:
         related_object_id=conversation.pk,
         data={"conversation_id": conversation.pk},
     )
-
-
-def _moved_by(conversation: Conversation, message: Message) -> set[str]:
-    """The fields that a new message changes: a rider's or driver's reopens and, in a support
-    conversation, waits for an answer; support's is the answer.
-    """
-    Status = Conversation.Status
-    changed = set()
-    if message.is_from_support:
-        if conversation.waiting_since is not None:
-            conversation.waiting_since = None
-            changed.add("waiting_since")
-        return changed
-    if conversation.status in (Status.RESOLVED, Status.SNOOZED):
-        conversation.status, conversation.snoozed_until = Status.OPEN, None
-        changed |= {"status", "snoozed_until"}
-    if conversation.kind == Conversation.Kind.SUPPORT and conversation.waiting_since is None:
-        conversation.waiting_since = message.created_at
-        changed.add("waiting_since")
-    return changed
-
-
-def tell_queue(message: Message) -> None:
-    """The newest message, for the list of who watches the queue: without a place in its log, whose
-    lock all messages would share.
-    """
-    log.tell(
-        queue_events.STREAM,
-        queue_events.ConversationActivity(
-            conversation_id=message.conversation_id,
-            kind=message.conversation.kind,  # type: ignore[arg-type]
-            last_message_at=timestamp(message.created_at),
-            last_message=events.preview(message),
-        ),
-    )
-
-
-def recipients(conversation: Conversation, message: Message) -> set[int]:
-    """Participating riders and drivers; in support conversations also the assignee, or while nobody
-    is assigned all active support staff. Never the sender, nor who has muted the conversation.
-    """
-    members = Participant.objects.filter(
-        conversation=conversation, role__in=(_Role.RIDER, _Role.DRIVER)
-    ).exclude(muted_until__gt=timezone.now())
-    found = set(members.values_list("user_id", flat=True))
-    if conversation.kind == Conversation.Kind.SUPPORT:
-        assignee = conversation.assignee_id
-        found |= {assignee} if assignee else set(support_staff().values_list("pk", flat=True))
-    return found - {message.sender_id}
-
-
-def support_staff() -> Any:
-    """Active staff that may view conversations."""
-    # Not the manager's with_perm: only a UserManager has it.
-    staff = ModelBackend().with_perm(SUPPORT_PERMISSION)
-    return staff.filter(is_staff=True, is_active=True)
 
 
 @transaction.atomic

@@ -9,7 +9,7 @@ from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
-from chat import events, masking, note_events, queue_events, services
+from chat import events, masking, note_events, queue_events, sending, services
 from chat.models import Conversation, Message, Note, Participant, is_support
 from holodrive.realtime import log
 from holodrive.realtime.wire import timestamp
@@ -57,13 +57,19 @@ def _mask(message: Message) -> None:
 
 
 @receiver(post_save, sender=Message)
-def publish(instance: Message, created: bool, raw: bool = False, **kwargs: Any) -> None:
+def publish(
+    instance: Message, created: bool, raw: bool = False, together: bool = False, **kwargs: Any
+) -> None:
     if raw:
         return
     stream = events.stream_of(instance.conversation_id)
     if created:
-        log.append(stream, events.chat_message(instance))
-        services.follow_up(instance)
+        if log.append(stream, events.chat_message(instance)) != instance.seq:
+            # Of several that are saved together, another receiver has answered one with an event
+            # of this stream: then each is saved by itself.
+            raise RuntimeError(f"{stream} has moved on while a message was saved")
+        if not together:
+            sending.follow_up([instance])
     elif instance._edited and instance.edited_at:  # type: ignore[attr-defined]
         edited = events.MessageEdited(
             message_id=instance.pk, message=instance.text, edited_at=timestamp(instance.edited_at)

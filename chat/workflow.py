@@ -24,7 +24,8 @@ from chat.models import (
     is_support,
     may_reply,
 )
-from chat.services import conversation_for, messages_of, no_such_message, support_staff
+from chat.sending import support_staff
+from chat.services import conversation_for, messages_of, no_such_message
 from holodrive.realtime import log
 from holodrive.realtime.wire import (
     ConversationClosed,

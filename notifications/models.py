@@ -2,6 +2,7 @@
 `Notification.objects.notify`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,14 +41,26 @@ class NotificationQuerySet(PublishedQuerySet["Notification"]):
 
     @log.retrying
     def _notify_chunk(self, recipients: list[int], content: dict[str, Any]) -> None:
-        with log.writing(*map(events.stream_of, recipients)):
-            rows = Notification._base_manager.bulk_create(
-                Notification(recipient_id=recipient, **content) for recipient in recipients
-            )
-            unread = unread_counts(recipients)
+        self.notify_each([(recipients, content)])
+
+    def notify_each(self, told: Iterable[tuple[Iterable[int], dict[str, Any]]]) -> None:
+        """Store and publish several contents, each for its recipients (ids): one transaction, one
+        INSERT, whoever gets how many.
+        """
+        new = [
+            Notification(recipient_id=recipient, **content)
+            for recipients, content in told
+            for recipient in sorted(recipients)
+        ]
+        with log.writing(*(events.stream_of(row.recipient_id) for row in new)):
+            rows = Notification._base_manager.bulk_create(new)
+            unread = unread_counts({row.recipient_id for row in rows})
+            later = Counter(row.recipient_id for row in rows if row.status == "unread")
             for row in rows:
+                later[row.recipient_id] -= row.status == "unread"
                 added = events.NotificationAdded(
-                    notification=events.body(row), unread_count=unread.get(row.recipient_id, 0)
+                    notification=events.body(row),
+                    unread_count=unread.get(row.recipient_id, 0) - later[row.recipient_id],
                 )
                 log.append(events.stream_of(row.recipient_id), added)
 

@@ -1,5 +1,7 @@
 """What can be done with notifications: each call one transaction that publishes its changes."""
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -11,13 +13,14 @@ from holodrive.realtime.models import Stream
 from holodrive.realtime.scrub import scrub
 from holodrive.realtime.wire import NotFound
 from notifications import events
-from notifications.models import Notification, unread_counts
+from notifications.models import CHUNK, Notification, unread_counts
 
 _UNREAD, _READ = Notification.Status.UNREAD, Notification.Status.READ
 
 
 # The same by the names that other apps call.
 notify = Notification.objects.notify
+notify_each = Notification.objects.notify_each
 stream_of = events.stream_of
 
 
@@ -112,16 +115,60 @@ def mark_conversation_read(*, user_id: int, conversation_id: int, up_to_message_
     rows = unread_of_conversation(user_id, conversation_id).filter(
         data__message_id__lte=up_to_message_id
     )
-    if not rows.exists():  # most often: then nobody waits for the stream
+    if rows.exists():  # most often not: then nobody waits for the stream
+        with log.writing(events.stream_of(user_id)):
+            _mark([(id, user_id) for id in rows.order_by("pk").values_list("pk", flat=True)])
+
+
+_Reader = tuple[int, int]  # user id, conversation id
+
+
+def mark_conversations_read(readers: Iterable[_Reader]) -> None:
+    """The same of all messages there are, for several. Inside the caller's block, which has locked
+    the streams of these users and keeps new messages away.
+    """
+    _mark([(id, user_id) for id, user_id, _ in _unread_of(readers)])
+
+
+def with_unread(readers: Iterable[_Reader]) -> set[_Reader]:
+    """Those who have unread notifications of that conversation."""
+    return {(user_id, conversation_id) for _, user_id, conversation_id in _unread_of(readers)}
+
+
+def _unread_of(readers: Iterable[_Reader]) -> list[tuple[int, int, int]]:
+    """(id, user id, conversation id) of these users' unread notifications of these conversations,
+    the oldest first.
+    """
+    readers = set(readers)
+    if not readers:
+        return []
+    rows = Notification._base_manager.filter(
+        recipient__in={user_id for user_id, _ in readers},
+        related_object_id__in={conversation_id for _, conversation_id in readers},
+        notification_type="chat_message",
+        status=_UNREAD,
+    )
+    found = rows.order_by("pk").values_list("pk", "recipient_id", "related_object_id")
+    return [
+        (id, user_id, conversation_id)
+        for id, user_id, conversation_id in found
+        if conversation_id is not None and (user_id, conversation_id) in readers
+    ]
+
+
+def _mark(unread: Sequence[tuple[int, int]]) -> None:
+    """Mark these unread notifications (id, user id) read. Their users' streams are locked."""
+    if not unread:
         return
-    stream = events.stream_of(user_id)
-    with log.writing(stream):
-        ids = list(rows.order_by("pk").values_list("pk", flat=True))
-        rows.update(status=_READ, read_at=timezone.now())
-        count = unread_counts([user_id]).get(user_id, 0) + len(ids)
-        for id in ids:
-            count -= 1
-            log.append(stream, events.NotificationRead(notification_id=id, unread_count=count))
+    for start in range(0, len(unread), CHUNK):
+        ids = [id for id, _ in unread[start : start + CHUNK]]
+        Notification._base_manager.filter(pk__in=ids).update(status=_READ, read_at=timezone.now())
+    users = Counter(user_id for _, user_id in unread)
+    counts = Counter(unread_counts(users)) + users
+    for id, user_id in unread:
+        counts[user_id] -= 1
+        event = events.NotificationRead(notification_id=id, unread_count=counts[user_id])
+        log.append(events.stream_of(user_id), event)
 
 
 def redact(*, conversation_id: int, message_id: int, text: str) -> None:

@@ -350,7 +350,8 @@ async def test_once_assigned_only_the_assignee_is_notified(conversation, make_us
     conversation.assignee = agent
     await conversation.asave()
     await Message(conversation=conversation, sender=conversation.rider, text="Hi").asave()
-    assert [row.recipient_id async for row in Notification.objects.all()] == [agent.pk]
+    told = Notification.objects.filter(notification_type="chat_message")
+    assert [row.recipient_id async for row in told] == [agent.pk]
 
 
 async def test_a_reply_notifies_the_rider(conversation):

@@ -154,9 +154,8 @@ class _Write:
             transaction.on_commit(lambda: publish.announce(events, told), robust=True)
 
 
-_thread = (
-    threading.local()
-)  # Django's connections belong to a thread, so does the block open on one
+# Django's connections belong to a thread, so does the block open on one.
+_thread = threading.local()
 
 
 @contextmanager
@@ -178,11 +177,32 @@ def writing(*names: str) -> Iterator[None]:
     with transaction.atomic():
         write = _thread.write = _Write()
         try:
+            _limit_waiting()
             write.lock(names)
             yield
             write.store()
         finally:
             _thread.write = None
+
+
+@contextmanager
+def impatient(seconds: float) -> Iterator[None]:
+    """Blocks opened in here wait only so long for a lock. (Not on SQLite, where all wait for one
+    and the same.)
+    """
+    _thread.patience = seconds
+    try:
+        yield
+    finally:
+        _thread.patience = None
+
+
+def _limit_waiting() -> None:
+    patience: float | None = getattr(_thread, "patience", None)
+    connection = connections[DEFAULT_DB_ALIAS]
+    if patience is not None and connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
 
 
 def next_seq(stream: str) -> int:
@@ -222,7 +242,7 @@ def retrying(service: Callable[P, R]) -> Callable[P, R]:
                 return service(*args, **kwargs)
             except OperationalError as problem:
                 inside = connections[DEFAULT_DB_ALIAS].in_atomic_block
-                if inside or not tries_left or not _lost_a_lock(problem):
+                if inside or not tries_left or not lost_a_lock(problem):
                     raise
                 time.sleep(random.uniform(0, 0.05))  # so that the two do not meet again  # noqa: S311
         raise AssertionError("unreachable")
@@ -230,7 +250,8 @@ def retrying(service: Callable[P, R]) -> Callable[P, R]:
     return attempt
 
 
-def _lost_a_lock(problem: OperationalError) -> bool:
+def lost_a_lock(problem: Exception) -> bool:
+    """Whether this is a deadlock or a lock time-out: then nothing was stored."""
     state = getattr(problem.__cause__, "sqlstate", None)
     return state in _DEADLOCK_OR_LOCK_TIMEOUT or "database is locked" in str(problem)
 

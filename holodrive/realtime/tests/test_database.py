@@ -21,14 +21,14 @@ async def test_a_slow_query_of_one_socket_delays_no_other(connect, trip, monkeyp
     slow = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
     fast = await connect(f"/ws/chat/{trip.pk}/", trip.driver)
     release = threading.Event()
-    send = services.send_message
+    send = services.send_messages
 
-    def held(**kwargs):
-        if kwargs["text"] == "slow":
+    def held(drafts):
+        if any(draft.text == "slow" for draft in drafts):
             release.wait(10)
-        return send(**kwargs)
+        return send(drafts)
 
-    monkeypatch.setattr(services, "send_message", held)
+    monkeypatch.setattr(services, "send_messages", held)
     slow.send({"type": "chat_message", "message": "slow"})
     for number in range(5):
         fast.send({"type": "chat_message", "message": f"fast {number}"})

@@ -1,0 +1,274 @@
+"""Stores new messages, many conversations' in one transaction, and does what they bring about."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.contrib.auth.backends import ModelBackend
+from django.db.models import F, FilteredRelation, Q
+from django.utils import timezone
+
+from chat import cursors, events, queue_events
+from chat.models import (
+    SUPPORT_PERMISSION,
+    Conversation,
+    Message,
+    Participant,
+    is_support,
+    may_reply,
+)
+from holodrive.realtime import log
+from holodrive.realtime.wire import (
+    ConversationClosed,
+    Forbidden,
+    IdempotencyConflict,
+    NotFound,
+    RealtimeError,
+    timestamp,
+)
+from notifications import services as notifications
+
+_PREVIEW = 50  # code points of a message in its notification
+_MEMBERS = (Participant.Role.RIDER, Participant.Role.DRIVER)
+
+
+class Draft(NamedTuple):
+    """What somebody wants to send."""
+
+    user: Any
+    conversation_id: int
+    text: str
+    client_message_id: str | None = None
+
+
+class SentMessage(NamedTuple):
+    message: Message
+    duplicate: bool
+
+
+class _Room(NamedTuple):
+    """A conversation, and when each of its riders and drivers has muted it until."""
+
+    conversation: Conversation
+    members: dict[int, datetime | None]
+
+    def admits(self, user: Any) -> bool:
+        """As `visible_to`, without a query for each user."""
+        return user.pk in self.members or is_support(user)
+
+
+def no_such_conversation() -> NotFound:
+    """Absent, foreign and unparsable look the same."""
+    return NotFound("There is no such conversation.")
+
+
+@log.retrying
+def send_message(
+    *, user: Any, conversation_id: int, text: str, client_message_id: str | None = None
+) -> SentMessage:
+    """Store a message once and publish it. The same client_message_id of the same sender again
+    returns the stored one; with another text it raises IdempotencyConflict. Raises NotFound,
+    ConversationClosed, Forbidden.
+    """
+    (answer,) = send_messages([Draft(user, conversation_id, text, client_message_id)])
+    if isinstance(answer, RealtimeError):
+        raise answer
+    return answer
+
+
+def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
+    """The same for many, each to a conversation of its own, in one transaction. What is refused is
+    answered by its error and stores nothing; any other exception is of all: nothing was stored.
+    """
+    # Before the lock as well: an outsider must neither wait for a foreign stream nor hold it.
+    rooms = _rooms(draft.conversation_id for draft in drafts)
+    inside = [draft.conversation_id for draft in drafts if _is_inside(draft, rooms)]
+    if not inside:
+        return [no_such_conversation() for _ in drafts]
+    with log.writing(*map(events.stream_of, inside)):
+        # The streams are locked: what is read from here on cannot change before the commit.
+        rooms = _rooms(inside)
+        stored = _stored_before(drafts)
+        now = timezone.now()
+        answers = [_answer(draft, rooms, stored, now) for draft in drafts]
+        new = [
+            answer.message
+            for answer in answers
+            if isinstance(answer, SentMessage) and not answer.duplicate
+        ]
+        Message.save_together(new)
+        follow_up(new)
+    return answers
+
+
+def _rooms(ids: Iterable[int]) -> dict[int, _Room]:
+    """Those that exist, by one query: a row for each member."""
+    rows: Iterable[Any] = Conversation.objects.filter(pk__in=ids).annotate(
+        member=FilteredRelation("participants", condition=Q(participants__role__in=_MEMBERS)),
+        member_id=F("member__user_id"),
+        member_muted_until=F("member__muted_until"),
+    )
+    rooms: dict[int, _Room] = {}
+    for row in rows:
+        room = rooms.setdefault(row.pk, _Room(row, {}))
+        if row.member_id is not None:
+            room.members[row.member_id] = row.member_muted_until
+    return rooms
+
+
+def _is_inside(draft: Draft, rooms: dict[int, _Room]) -> bool:
+    return draft.conversation_id in rooms and rooms[draft.conversation_id].admits(draft.user)
+
+
+_Key = tuple[int, int, str | None]
+
+
+def _key(message: Message) -> _Key:
+    return message.conversation_id, message.sender_id, message.client_message_id
+
+
+def _stored_before(drafts: Sequence[Draft]) -> dict[_Key, Message]:
+    ids = {draft.client_message_id for draft in drafts} - {None}
+    if not ids:
+        return {}
+    found = Message.objects.filter(
+        conversation__in=[draft.conversation_id for draft in drafts], client_message_id__in=ids
+    )
+    return {_key(message): message for message in found}
+
+
+def _answer(
+    draft: Draft, rooms: dict[int, _Room], stored: dict[_Key, Message], now: datetime
+) -> SentMessage | RealtimeError:
+    """The message that is to be stored, or was before; or why it must not be."""
+    user, conversation_id, text, client_message_id = draft
+    if not _is_inside(draft, rooms):
+        return no_such_conversation()
+    sent = stored.get((conversation_id, user.pk, client_message_id))
+    if sent is not None:
+        changed_since = sent.edited_at or sent.deleted_at  # then the text proves nothing
+        if sent.as_sent != text and not changed_since:
+            return IdempotencyConflict(
+                "This client_message_id was sent with another text.", client_message_id
+            )
+        return SentMessage(sent, duplicate=True)
+    conversation = rooms[conversation_id].conversation
+    if conversation.is_closed():
+        return ConversationClosed("This conversation is closed.", client_message_id)
+    if is_support(user) and not may_reply(user):
+        return Forbidden("You may not reply here.", client_message_id)
+    message = Message(
+        conversation=conversation,
+        sender=user,
+        text=text,
+        client_message_id=client_message_id,
+        created_at=now,
+    )
+    return SentMessage(message, duplicate=False)
+
+
+def follow_up(messages: Sequence[Message]) -> None:
+    """What new messages, each of another conversation, bring about in their transaction: the
+    conversation moves, its sender has read it, and its members are notified.
+    """
+    if not messages:
+        return
+    # Of now: the instances in memory may be older than the rows.
+    rooms = _rooms(message.conversation_id for message in messages)
+    changed, told, senders = {}, [], set()
+    for message in messages:
+        conversation = rooms[message.conversation_id].conversation
+        changed[conversation.pk] = _moved_by(conversation, message)
+        told.append((_recipients(rooms[conversation.pk], message), _notification(message)))
+        senders.add((message.sender_id, conversation.pk))
+    readers = notifications.with_unread(senders)
+    notified = {user for recipients, _ in told for user in recipients}
+    # All messages must not wait for one lock.
+    queue = [queue_events.STREAM] if any(changed.values()) else []
+    # All streams in one statement, so in one order, and ahead of the participants' rows, as
+    # `mark_read` takes them.
+    with log.writing(
+        *queue, *map(notifications.stream_of, notified.union(user for user, _ in readers))
+    ):
+        for moment in {message.created_at for message in messages}:
+            moved = [one.conversation_id for one in messages if one.created_at == moment]
+            Conversation.objects.filter(pk__in=moved).update(last_message_at=moment)
+        for id, fields in changed.items():
+            if fields:
+                rooms[id].conversation.save(update_fields=fields)
+        cursors.admit_support(
+            (message.conversation_id, message.sender_id)
+            for message in messages
+            if message.is_from_support
+        )
+        # Who answers has read what came before. No frame says so: the message does.
+        cursors.move_senders(messages)
+        notifications.mark_conversations_read(readers)
+        for message in messages:
+            tell_queue(message)
+        notifications.notify_each(told)
+
+
+def _notification(message: Message) -> dict[str, Any]:
+    return {
+        "title": f"New message from {events.name_of(message.sender)}",
+        "message": f"New message in conversation: {message.text[:_PREVIEW]}...",
+        "notification_type": "chat_message",
+        "related_object_type": "conversation",
+        "related_object_id": message.conversation_id,
+        "data": {"conversation_id": message.conversation_id, "message_id": message.pk},
+    }
+
+
+def _moved_by(conversation: Conversation, message: Message) -> set[str]:
+    """The fields that a new message changes: a rider's or driver's reopens and, in a support
+    conversation, waits for an answer; support's is the answer.
+    """
+    Status = Conversation.Status
+    changed = set()
+    if message.is_from_support:
+        if conversation.waiting_since is not None:
+            conversation.waiting_since = None
+            changed.add("waiting_since")
+        return changed
+    if conversation.status in (Status.RESOLVED, Status.SNOOZED):
+        conversation.status, conversation.snoozed_until = Status.OPEN, None
+        changed |= {"status", "snoozed_until"}
+    if conversation.kind == Conversation.Kind.SUPPORT and conversation.waiting_since is None:
+        conversation.waiting_since = message.created_at
+        changed.add("waiting_since")
+    return changed
+
+
+def tell_queue(message: Message) -> None:
+    """The newest message, for the list of who watches the queue: without a place in its log, whose
+    lock all messages would share.
+    """
+    log.tell(
+        queue_events.STREAM,
+        queue_events.ConversationActivity(
+            conversation_id=message.conversation_id,
+            kind=message.conversation.kind,  # type: ignore[arg-type]
+            last_message_at=timestamp(message.created_at),
+            last_message=events.preview(message),
+        ),
+    )
+
+
+def _recipients(room: _Room, message: Message) -> set[int]:
+    """Participating riders and drivers; in support conversations also the assignee, or while nobody
+    is assigned all active support staff. Never the sender, nor who has muted the conversation.
+    """
+    now = timezone.now()
+    found = {user for user, muted in room.members.items() if muted is None or muted <= now}
+    if room.conversation.kind == Conversation.Kind.SUPPORT:
+        assignee = room.conversation.assignee_id
+        found |= {assignee} if assignee else set(support_staff().values_list("pk", flat=True))
+    return found - {message.sender_id}
+
+
+def support_staff() -> Any:
+    """Active staff that may view conversations."""
+    # Not the manager's with_perm: only a UserManager has it.
+    staff = ModelBackend().with_perm(SUPPORT_PERMISSION)
+    return staff.filter(is_staff=True, is_active=True)
