@@ -86,7 +86,7 @@ def test_from_right_to_left_it_mirrors_and_stays_on_the_screen(browser, admin, w
     page.emulate_media(reduced_motion="reduce")
     page.evaluate("document.documentElement.dir = 'rtl'")
     stop_clock(page)
-    ring(admin, "Your driver is here")
+    ring(admin, "Your driver is here", message="and has been waiting for ten minutes. " * 5)
 
     def box(selector: str) -> tuple[float, float]:
         """Its left and right edge."""
