@@ -8,6 +8,7 @@ socket 953 ms, and of 200 simultaneous connects with a 50 ms login 86 succeeded.
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -31,7 +32,7 @@ def executor() -> ThreadPoolExecutor:
 
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a function of the ORM in a thread of the pool; its exceptions come back to the caller."""
-    call = functools.partial(_run, function, *args, **kwargs)
+    call = functools.partial(_run, time.monotonic(), function, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(executor(), call)
 
 
@@ -69,7 +70,8 @@ def _line(problem: Exception) -> str:
     return " ".join(str(problem).split())
 
 
-def _run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def _run(asked: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    metrics.database_wait.observe(time.monotonic() - asked)
     close_old_connections()
     try:
         return function(*args, **kwargs)

@@ -4,6 +4,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 sockets = Gauge("holodrive_sockets", "Open sockets", ["endpoint"])
 outbox_bytes = Gauge("holodrive_outbox_bytes", "Bytes that wait for slow readers")
+outbox_dropped = Counter(
+    "holodrive_outbox_dropped_total", "Ephemeral frames that a slow reader did not get"
+)
 streams = Gauge("holodrive_streams", "Streams that have a local subscriber")
 deliveries = Counter("holodrive_deliveries_total", "Events and ephemeral frames handed to sockets")
 closes = Counter("holodrive_closes_total", "Sockets ended", ["endpoint", "code"])
@@ -13,6 +16,11 @@ resumes = Counter("holodrive_resumes_total", "Resumes", ["recovered"])
 database_failures = Counter(
     "holodrive_database_failures_total",
     "Commands, requests and looks at the log that the database did not do",
+)
+database_wait = Histogram(
+    "holodrive_database_wait_seconds",
+    "What a command, a connect or a look at the log waited for a database thread",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 publish_failures = Counter("holodrive_publish_failures_total", "Wake-ups that Redis did not take")
 repairs = Counter(

@@ -110,6 +110,7 @@ class Outbox:
                 self.close(CloseCode.TOO_SLOW)
                 return
             if ephemeral and 2 * after > self._limit:
+                metrics.outbox_dropped.inc()
                 return
         self.frames += 1
         self._write(frame)

@@ -15,14 +15,15 @@ from urllib.request import urlopen
 import pytest
 import yaml
 from django.conf import settings
+from prometheus_client import REGISTRY
 from websockets.exceptions import InvalidStatus
 
 from testing import nginx
-from testing.client import PATIENCE, access_token, wait_until
+from testing.client import PATIENCE, RemoteSocket, access_token, wait_until
 from testing.nginx import HOST, Nginx
 from testing.parts import missing
 from testing.server import test_database_url
-from testing.services import ROOT
+from testing.services import ROOT, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -192,6 +193,36 @@ def test_the_image_holds_every_app_and_its_command_is_process_1():
     assert re.search(r'^CMD \["python", "manage.py", "serve"\]$', recipe, re.M)
 
 
+# Prometheus and Grafana
+
+
+def rules():
+    groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_alerts_and_dashboard_ask_for_what_is_counted():
+    suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
+    known = {
+        metric.name + suffix
+        for metric in REGISTRY.collect()
+        for suffix in suffixes.get(metric.type, [])
+    }
+    dashboard = json.loads((DEPLOY / "grafana/holodrive.json").read_text())
+    asked = [rule["expr"] for rule in rules()]
+    asked += [t["expr"] for panel in dashboard["panels"] for t in panel["targets"]]
+    for expression in asked:
+        for name in re.findall(r"\b(?:holodrive|process)_\w+", expression):
+            assert name in known, name
+
+
+def test_each_alert_says_what_to_do():
+    page = (ROOT / "docs/how-to/react-to-alerts.md").read_text()
+    headings = re.findall(r"^## (\w+)$", page, re.M)
+    assert headings == [rule["alert"] for rule in rules()]
+    assert all(rule["annotations"]["description"] for rule in rules())
+
+
 # systemd
 
 
@@ -208,6 +239,8 @@ class Supervised:
     def __init__(self, handed_over, home):
         program, *words = unit("holodrive@.service")["Service"]["ExecStart"].split()
         assert (program, words[-2:]) == (PYTHON, ["--fd", "3"])
+        self.metrics = f"127.0.0.1:{free_port()}"
+        words = [self.metrics if word.endswith("%i") else word for word in words]
         self.said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.said.bind(str(home / "notify"))
         self.said.settimeout(20)
@@ -291,6 +324,20 @@ def test_no_connection_is_refused_while_processes_restart_one_by_one(listener, s
         ended.set()
         asking.join()
     assert (problems, set(answers)) == ([], {200})
+
+
+def test_each_process_answers_for_itself_what_it_counts(listener, supervised, make_user):
+    both = supervised(), supervised()
+    assert [each.heard() for each in both] == ["READY=1", "READY=1"]
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+
+    def open_sockets(process):
+        with urlopen(f"http://{process.metrics}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        return sum(map(float, re.findall(r"^holodrive_sockets{.*} (\S+)$", text, re.M)))
+
+    with closing(RemoteSocket(address, "/ws/notifications/", make_user())):
+        assert sorted(map(open_sockets, both)) == [0, 1]
 
 
 def test_who_comes_while_nothing_runs_waits(listener, supervised):

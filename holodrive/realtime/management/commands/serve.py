@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
+from prometheus_client import start_http_server
 
 from holodrive.realtime import embedded
 from holodrive.realtime.layer import ConfirmedPubSubLayer
@@ -39,13 +40,28 @@ class Command(BaseCommand):
             help="the number of a listening socket that a supervisor hands over (systemd: 3)",
         )
 
+        parser.add_argument(
+            "--metrics",
+            default="",
+            metavar="HOST:PORT",
+            help="answer /metrics there as well: of several processes on one port, each its own",
+        )
+
     def handle(
-        self, *args: Any, bind: str, reuse_port: bool, fd: int | None, **options: Any
+        self,
+        *args: Any,
+        bind: str,
+        reuse_port: bool,
+        fd: int | None,
+        metrics: str,
+        **options: Any,
     ) -> None:
         if fd is None:
             listener = self._listen(bind or settings.REALTIME_BIND, reuse_port)
         else:
             listener = _handed_over(fd)
+        if metrics:
+            _answer_metrics(metrics)
         self._check_database()
         if reuse_port and connection.vendor == "sqlite":
             self.stderr.write(
@@ -148,6 +164,14 @@ class Command(BaseCommand):
         )
         self.stdout.flush()
         server.run()
+
+
+def _answer_metrics(bind: str) -> None:
+    host, port = _host_and_port(bind)
+    try:
+        start_http_server(port, host)
+    except OSError as problem:
+        raise CommandError(f"cannot listen on {bind}: {problem.strerror}") from None
 
 
 def _handed_over(fd: int) -> socket.socket:
