@@ -117,6 +117,7 @@ WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")
 WEBSOCKET_PORT = env.number("WEBSOCKET_PORT", 9000, at_least=1, at_most=65_535)
 WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}")
 WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [])
+REALTIME_PROCESSES = env.number("REALTIME_PROCESSES", 1)
 REALTIME_BIND = env.text("REALTIME_BIND", "")
 
 DATABASES: dict[str, Any] = {
@@ -143,6 +144,8 @@ else:
         "CONN_MAX_AGE": 0,
         # A restarted PostgreSQL leaves dead connections in the pool: ask before lending one.
         "CONN_HEALTH_CHECKS": True,
+        # Of no use here, and PgBouncer in transaction mode would lose them.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {
             "pool": {"min_size": 2, "max_size": 2 * REALTIME_DATABASE_THREADS, "timeout": 5},
             "options": "-c lock_timeout=2s",

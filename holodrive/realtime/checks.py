@@ -2,7 +2,7 @@
 in production by `manage.py check --deploy`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Warning
-from django.db import DEFAULT_DB_ALIAS, models
+from django.db import DEFAULT_DB_ALIAS, connection, models
 from rest_framework_simplejwt.settings import api_settings
 
 from holodrive.realtime import embedded
@@ -168,6 +168,35 @@ def _database() -> Iterator[CheckMessage]:
             hint="Its max_size should be REALTIME_DATABASE_THREADS or more.",
             id="realtime.W008",
         )
+
+
+@checks.register(checks.Tags.database)
+def check_connections(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Asks the server itself: by `check --database default`, `migrate`, and when `serve` starts."""
+    if DEFAULT_DB_ALIAS not in (databases or ()) or connection.vendor != "postgresql":
+        return []
+    pool = connection.settings_dict["OPTIONS"].get("pool")
+    if not pool or not settings.REALTIME_PROCESSES:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('max_connections')::int"
+            " - current_setting('superuser_reserved_connections')::int"
+        )
+        allowed = cursor.fetchone()[0]
+    size = _pool_size({} if pool is True else pool)
+    wanted = settings.REALTIME_PROCESSES * size
+    if wanted <= allowed:
+        return []
+    return [
+        Warning(
+            f"{settings.REALTIME_PROCESSES} processes with {size} connections each may want "
+            f"{wanted}, and PostgreSQL allows {allowed}.",
+            hint="Raise max_connections, lower REALTIME_DATABASE_THREADS (a pool has twice as "
+            "many), or put PgBouncer between and set REALTIME_PROCESSES=0.",
+            id="realtime.W009",
+        )
+    ]
 
 
 def _pool_size(options: dict[str, Any]) -> int:

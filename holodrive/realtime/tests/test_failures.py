@@ -8,9 +8,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -21,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from testing.client import PATIENCE, RemoteSocket, wait_until
 from testing.parts import missing
 from testing.server import ServerProcess
-from testing.services import ROOT, PostgreSQL
+from testing.services import ROOT, PostgreSQL, free_port
 
 RECONCILED = 4.0  # seconds: an event without a wake-up is promised within 3
 TRIP = 2  # the demo's trip of rider and driver
@@ -126,6 +128,62 @@ def cluster():
     manage(postgresql.url, "demo")
     yield Cluster(postgresql)
     postgresql.stop()
+
+
+class PgBouncer:
+    """In transaction mode, with far fewer connections than the server's pool would take."""
+
+    CONFIGURATION = """
+        [databases]
+        postgres = host=127.0.0.1 port={behind} user=postgres
+        [pgbouncer]
+        listen_addr = 127.0.0.1
+        listen_port = {port}
+        unix_socket_dir =
+        auth_type = any
+        pool_mode = transaction
+        default_pool_size = 3
+        ignore_startup_parameters = options
+    """
+
+    def __init__(self, postgresql, home):
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            missing("PgBouncer", "pgbouncer (Debian: pgbouncer)")
+        self.port = free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        file = home / "pgbouncer.ini"
+        text = self.CONFIGURATION.format(behind=postgresql.port, port=self.port)
+        file.write_text("\n".join(line.strip() for line in text.splitlines()))
+        as_user = ["-u", "postgres"] if os.getuid() == 0 else []
+        home.chmod(0o755)
+        self.process = subprocess.Popen(
+            [program, "-q", *as_user, str(file)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self._answers)
+
+    def _answers(self):
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def bouncer(cluster):
+    cluster.run("ALTER ROLE postgres SET lock_timeout = '2s'")
+    with tempfile.TemporaryDirectory(prefix="holodrive-pgbouncer-") as home:
+        started = PgBouncer(cluster.postgresql, Path(home))
+        yield started
+        started.stop()
+    cluster.run("ALTER ROLE postgres RESET lock_timeout")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -420,3 +478,26 @@ def test_a_server_killed_under_its_sends_stores_each_once(place, database):
         assert ack["client_message_id"] == id
         assert ack["duplicate"] or id not in ids[:5]
     assert [stored(database, id) for id in ids] == [1] * len(ids)
+
+
+def test_behind_pgbouncer_in_transaction_mode_nothing_is_different(place, cluster, bouncer):
+    here = place(bouncer.url, REALTIME_PROCESSES="0")
+    headers = here.headers("rider")
+    riders = [here.chat("rider", headers) for _ in range(6)]
+    driver = here.chat("driver")
+    run = time.time_ns()
+    for number in range(60):
+        riders[number % 6].send(message(f"{number}", f"{run}-{number}"))
+    seqs = [driver.frame("chat_message")["seq"] for _ in range(60)]
+    assert seqs == list(range(seqs[0], seqs[0] + 60))
+    for rider in riders:
+        assert len({rider.frame("message_ack")["seq"] for _ in range(10)}) == 10
+    assert len(cluster.backends()) <= 3 + 1  # and an autovacuum's, perhaps
+    with psycopg.connect(bouncer.url) as connection:
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("2s",)
+
+
+def test_more_pools_than_postgresql_has_connections_is_said_at_the_start(place, cluster):
+    here = place(cluster.url, REALTIME_PROCESSES="20")
+    here.logged("warning: 20 processes with 32 connections each may want 640, and PostgreSQL")
+    assert "may want" not in place(cluster.url, REALTIME_PROCESSES="9").server.log()

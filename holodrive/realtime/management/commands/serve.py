@@ -11,12 +11,12 @@ import redis
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 from prometheus_client import start_http_server
 
-from holodrive.realtime import embedded
+from holodrive.realtime import checks, embedded
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
 _BACKLOG = 4096  # a reconnect storm arrives at once
@@ -63,6 +63,9 @@ class Command(BaseCommand):
         if metrics:
             _answer_metrics(metrics)
         self._check_database()
+        for warning in checks.check_connections([DEFAULT_DB_ALIAS]):
+            self.stderr.write(f"warning: {warning.msg} {warning.hint}")
+        connection.close()
         if reuse_port and connection.vendor == "sqlite":
             self.stderr.write(
                 "warning: on SQLite only one of all processes writes at a time: several of them "
