@@ -8,7 +8,18 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 from django.contrib.auth import get_user_model
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Subquery, Value
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Prefetch,
+    Q,
+    Subquery,
+    Value,
+)
 from django.db.models.functions import Coalesce
 
 from chat import events, queue_events
@@ -18,6 +29,12 @@ from chat.workflow import wake_due
 from holodrive.realtime.wire import InvalidMessage, timestamp, timestamp_if
 
 _OVER = (Conversation.Status.RESOLVED, Conversation.Status.CLOSED)
+# Named, not "all but those": only so an index of the status is of use.
+_ACTIVE = (
+    Conversation.Status.OPEN,
+    Conversation.Status.PENDING,
+    Conversation.Status.SNOOZED,
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -58,7 +75,7 @@ def conversations_of(
     rows = _seen_by(user, _chosen(user, Conversation.objects.visible_to(user), choice))
     order = [F("last_message_at").desc(nulls_first=True), "-id"]
     if choice.puts_unread_first:
-        rows = rows.annotate(is_unread=Exists(_unread_messages(user)))
+        rows = rows.annotate(is_unread=_is_unread(user))
         order.insert(0, "-is_unread")
     rows = rows.order_by(*order)
     if cursor is not None:
@@ -75,7 +92,7 @@ def _chosen(user: Any, rows: Any, choice: Choice) -> Any:
     if choice.filter == "closed":
         rows = rows.filter(status__in=_OVER)
     elif choice.filter is not None:
-        rows = rows.exclude(status__in=_OVER)
+        rows = rows.filter(status__in=_ACTIVE)
     if choice.filter == "mine":
         rows = rows.filter(assignee=user)
     elif choice.filter == "unassigned":
@@ -128,6 +145,13 @@ def _unread_messages(user: Any) -> Any:
         .exclude(sender=user)
         .order_by()
     )
+
+
+def _is_unread(user: Any) -> Any:
+    """Of a trip that one only looks at nothing waits to be read: else all trips would come first."""
+    takes_part = Participant.objects.filter(conversation=OuterRef("pk"), user=user)
+    concerns = Q(kind=Conversation.Kind.SUPPORT) | Q(Exists(takes_part))
+    return ExpressionWrapper(concerns & Q(Exists(_unread_messages(user))), BooleanField())
 
 
 def _seen_by(user: Any, rows: Any) -> Any:

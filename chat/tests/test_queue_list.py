@@ -44,6 +44,19 @@ def read(user, conversation):
     services.mark_read(user=user, conversation_id=conversation.pk, up_to_id=newest.pk)
 
 
+def test_a_trip_that_one_only_looks_at_is_not_put_first(agent, ask, trip, rest_of):
+    asked, older = ask(), ask()
+    for conversation, sender in ((older, older.rider), (asked, asked.rider), (trip, trip.rider)):
+        Message(conversation=conversation, sender=sender, text="Hi").save()
+    client = rest_of(agent)
+    assert listed(client, filter="all") == [asked.pk, older.pk, trip.pk]
+    read(agent, older)
+    assert listed(client, filter="all") == [asked.pk, trip.pk, older.pk]
+    read(agent, trip)  # takes part from now on
+    Message(conversation=trip, sender=trip.rider, text="Hi").save()
+    assert listed(client, filter="all") == [trip.pk, asked.pk, older.pk]
+
+
 def test_each_filter_shows_its_part(agent, make_agent, ask, trip, rest_of):
     mine, others, free, over = ask(), ask(), ask(), ask()
     other = make_agent("view_conversation", "assign_conversation")

@@ -2,7 +2,7 @@
 // What is seen of the list of conversations: filters, search, rows.
 
 import { arrange, avatar, element, find, icon, written } from "./dom.js";
-import { counterparts } from "./state.js";
+import { counterparts, unreadOf } from "./state.js";
 import { PRIORITY, STATUS, agoText, fill, gettext, initials, momentText, ngettext, shortTimeText } from "./words.js";
 
 /**
@@ -170,16 +170,10 @@ export class ListView {
     link.href = `?conversation=${item.id}`;
     if (isOpen) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
-    link.classList.toggle("console-is-unread", this.#unread(item) > 0);
+    link.classList.toggle("console-is-unread", unreadOf(item, this.#me) > 0);
     link.replaceChildren(avatarOf(item), this.#body(item)); // the link itself stays, and the focus with it
     this.#rows.set(item.id, { signature, node });
     return node;
-  }
-
-  /** Of a trip that one only looks at, nothing is unread. @param {Conversation} item */
-  #unread(item) {
-    const takesPart = item.participants.some(({ user_id }) => user_id === this.#me);
-    return item.kind === "trip" && !takesPart ? 0 : item.unread_count;
   }
 
   /** @param {Conversation} item */
@@ -187,7 +181,7 @@ export class ListView {
     const top = element("span", "console-row-line", written("console-row-name", titleOf(item)));
     if (item.last_message_at) top.append(this.#time(item.last_message_at));
     const middle = element("span", "console-row-line", this.#preview(item));
-    const unread = this.#unread(item);
+    const unread = unreadOf(item, this.#me);
     if (unread) middle.append(this.#badge(unread));
     const body = element("span", "console-row-body", top, middle);
     const chips = this.#chips(item);

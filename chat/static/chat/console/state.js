@@ -379,7 +379,7 @@ export class Conversations {
   /** @param {Conversation} item */
   #isFirst(item) {
     if (this.filter === "closed") return false;
-    return item.unread_count > 0 || this.#wereUnread.has(item.id);
+    return unreadOf(item, this.#me) > 0 || this.#wereUnread.has(item.id);
   }
 
   /** @param {number | null} id */
@@ -387,7 +387,8 @@ export class Conversations {
     if (this.#open === id) return;
     const left = this.#open && this.#byId.get(this.#open);
     this.#open = id;
-    if (id !== null && this.#byId.get(id)?.unread_count) this.#wereUnread.add(id);
+    const opened = id === null ? undefined : this.#byId.get(id);
+    if (opened && unreadOf(opened, this.#me)) this.#wereUnread.add(opened.id);
     if (left && !this.#belongs(left)) this.#byId.delete(left.id);
   }
 
@@ -491,6 +492,12 @@ export class Conversations {
 /** @param {string} a @param {string} b */
 function compare(a, b) {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Of a trip that one only looks at, nothing is unread. @param {Conversation} item @param {number} me */
+export function unreadOf(item, me) {
+  const takesPart = item.participants.some(({ user_id }) => user_id === me);
+  return item.kind === "trip" && !takesPart ? 0 : item.unread_count;
 }
 
 /** Who it is with: riders and drivers. @param {{participants: Participant[], subject?: string, id: number}} conversation */
