@@ -148,7 +148,7 @@ def _unread_messages(user: Any) -> Any:
 
 
 def _is_unread(user: Any) -> Any:
-    """Of a trip that one only looks at nothing waits to be read: else all trips would come first."""
+    """Of a trip that one only looks at nothing waits to be read, or all trips would come first."""
     takes_part = Participant.objects.filter(conversation=OuterRef("pk"), user=user)
     concerns = Q(kind=Conversation.Kind.SUPPORT) | Q(Exists(takes_part))
     return ExpressionWrapper(concerns & Q(Exists(_unread_messages(user))), BooleanField())

@@ -557,6 +557,107 @@ def test_the_keyboard_alone_does_it_all(browser, make_user, rider, support):
     expect(page.get_by_role("searchbox")).to_be_focused()
 
 
+def test_a_conversation_from_first_look_to_last_without_a_mouse(
+    site, browser, dial, admin, make_user, rider, support
+):
+    from playwright.sync_api import expect
+
+    malika = make_user("rider", first_name="Malika", last_name="Yusupova")
+    say(services.open_support(user=malika).conversation, malika, "I paid twice")
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    page = open_console(browser)
+    expect(rows(page)).to_have_count(2)
+    press = page.keyboard.press
+    press("2")
+    expect(page.get_by_role("button", name="Unassigned")).to_have_attribute("aria-pressed", "true")
+    expect(rows(page)).to_have_count(2)
+    press("/")
+    press("ArrowDown")
+    focused = page.locator(".console-conversation:focus")
+    expect(focused).to_contain_text("Malika")
+    press("ArrowDown")
+    expect(focused).to_contain_text("Sobirjon")
+    press("Enter")
+    expect(page.locator("#console-thread-title")).to_be_focused()
+    expect(page.locator("#console")).to_have_attribute("data-state", "live")
+    press("c")
+    expect(page.get_by_label("Assignee")).to_have_value(str(admin.pk))
+    press("r")
+    page.keyboard.type("Which trip was it?")
+    press("Enter")
+    assert socket.frame("chat_message")["message"] == "Which trip was it?"
+    press("Escape")
+    expect(page.get_by_role("log")).to_be_focused()
+    press("n")
+    page.keyboard.type("Asked him for the trip")
+    press("Enter")
+    expect(texts(page)).to_have_count(3)
+    press("Escape")
+    press("e")
+    expect(page.get_by_role("button", name="Open again")).to_be_visible()
+    press("Escape")
+    expect(page.locator(".console-welcome")).to_be_visible()
+    expect(rows(page)).to_have_text(["Malika Yusupova"])
+    press("4")
+    expect(rows(page)).to_have_text(["Sobirjon Bobojonov"])
+    support.refresh_from_db()
+    assert (support.status, support.assignee) == ("resolved", admin)
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_from_right_to_left_all_is_mirrored(browser, admin, support, width):
+    from playwright.sync_api import expect
+
+    say(support, admin, "Hello")
+    page = browser.new_page()
+    page.set_viewport_size({"width": width, "height": 700})
+    page.add_init_script(
+        "document.addEventListener('DOMContentLoaded', () => document.documentElement.dir = 'rtl')"
+    )
+    page.goto(f"{CONSOLE}?conversation={support.pk}")
+    expect(texts(page)).to_have_count(2)
+
+    def middle(selector: str) -> float:
+        box = page.locator(selector).first.bounding_box()
+        assert box is not None, selector
+        assert box["x"] >= 0, selector
+        assert box["x"] + box["width"] <= width, selector
+        return float(box["x"] + box["width"] / 2)
+
+    theirs, ours = ".console-from-them .console-bubble", ".console-from-support .console-bubble"
+    assert middle(theirs) > middle(ours)
+    assert middle(".console-send") < middle("#console-text")
+    if width == 360:
+        assert middle(".console-back") > middle("#console-thread-title")
+    else:
+        list_, thread, details = map(
+            middle, (".console-list", ".console-thread", "#console-details")
+        )
+        assert list_ > thread > details
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_for_whom_motion_is_too_much(site, browser, dial, rider, support, motion):
+    from playwright.sync_api import expect
+
+    page = browser.new_page()
+    page.emulate_media(reduced_motion=motion)
+    page.goto(f"{CONSOLE}?conversation={support.pk}")
+    expect(page.locator("#console")).to_have_attribute("data-state", "live")
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    expect(page.locator(".console-presence")).to_have_text("online")
+    socket.send({"type": "typing", "is_typing": True})
+    dots = page.locator(".console-dots i")
+    expect(dots).to_have_count(3)
+    moving = dots.evaluate_all("dots => dots.flatMap((dot) => dot.getAnimations()).length")
+    assert moving == (0 if motion == "reduce" else 3)
+    page.locator("article").last.hover()
+    page.get_by_role("button", name="Keyboard shortcuts").click()
+    if motion == "reduce":
+        assert page.evaluate("document.getAnimations().length") == 0
+
+
 def test_a_narrow_screen_shows_one_column_at_a_time(browser, support):
     from playwright.sync_api import expect
 
@@ -773,6 +874,28 @@ def test_what_is_sent_while_all_is_dead_arrives_once(mortal, log_in, admin, ride
     expected = ["I left my phone in the car", "Are you there?", "First", "Second"]
     expect(texts(page)).to_have_text(expected)
     assert [one.text for one in Message.objects.order_by("pk")] == expected
+
+
+def test_without_redis_all_arrives_and_with_it_again_at_once(mortal, log_in, admin, rider, support):
+    from playwright.sync_api import expect
+
+    server, valkey = mortal
+    page = open_console(log_in(admin, server), support)
+    valkey.kill()
+    say(support, rider, "Are you there?")
+    expect(texts(page).last).to_have_text("Are you there?")
+    expect(page.locator(".console-banner")).to_be_hidden()  # it is no matter of the agent's
+    page.fill("#console-text", "Yes")
+    page.press("#console-text", "Enter")
+    expect(page.locator(".console-tick-sent")).to_have_count(1)
+    page.get_by_label("Priority").select_option("urgent")
+    expect(page.locator(".console-chip-urgent")).to_be_visible()
+    valkey.start()
+    say(support, rider, "Good")
+    expect(texts(page)).to_have_text(
+        ["I left my phone in the car", "Are you there?", "Yes", "Good"]
+    )
+    expect(page.locator(".console-row-preview")).to_have_text("Good")
 
 
 def test_what_cannot_be_resumed_is_loaded_again(mortal, log_in, admin, rider, support):

@@ -32,8 +32,8 @@ def busy(make_user):
         cursor.execute(
             "INSERT INTO chat_conversation (kind, subject, status, priority, created_at,"
             " last_message_at) SELECT CASE WHEN i %% 2 = 0 THEN 'trip' ELSE 'support' END,"
-            " 'Number ' || i, CASE WHEN (i / 2) %% %s = 0 THEN 'open' ELSE 'resolved' END, 1, now(),"
-            " now() - make_interval(secs => i) FROM generate_series(1, %s) AS i",
+            " 'Number ' || i, CASE WHEN (i / 2) %% %s = 0 THEN 'open' ELSE 'resolved' END, 1,"
+            " now(), now() - make_interval(secs => i) FROM generate_series(1, %s) AS i",
             [ONE_IN, CONVERSATIONS],
         )
         cursor.execute(

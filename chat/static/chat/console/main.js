@@ -159,7 +159,7 @@ function roomOf(id) {
   if (known?.isOpen) return known;
   const made = new Room(id, api, me, (changed) => {
     if (changed === room) drawRoom();
-    if (changed === room && changed.conversation) noteRead(changed);
+    if (changed === room && changed.conversation) tellList(changed);
     if (!changed.isOpen && changed !== room) rooms.delete(changed.id);
   });
   rooms.set(id, made);
@@ -176,8 +176,8 @@ async function enter(entered) {
 }
 
 /** @param {Room} changed */
-function noteRead({ id, thread, conversation }) {
-  if (!conversation || !conversations.get(id)?.unread_count) return;
+function tellList({ id, thread }) {
+  if (thread.newest) conversations.heard(id, thread.newest);
   conversations.read(id, thread.readBy(me.user_id));
   drawList();
 }

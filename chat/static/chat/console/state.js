@@ -59,6 +59,11 @@ export class Thread {
     return Math.max(0, ...this.#messages.keys());
   }
 
+  /** The newest message. */
+  get newest() {
+    return this.#messages.get(this.newestId);
+  }
+
   get oldestNoteId() {
     return Math.min(Infinity, ...this.#notes.keys());
   }
@@ -470,6 +475,13 @@ export class Conversations {
     const unread_count = isOwn ? 0 : known.unread_count + Number(isNew);
     this.#byId.set(conversation_id, { ...known, last_message_at, last_message, unread_count });
     return null;
+  }
+
+  /** What an open conversation has heard; what tells the list may be lost. @param {number} id @param {Message} message its newest */
+  heard(id, message) {
+    if (!this.#byId.has(id)) return;
+    const last_message = { ...message, deleted_at: message.deleted_at ?? null };
+    this.#active({ type: "conversation_activity", conversation_id: id, last_message_at: message.created_at, last_message });
   }
 
   /** @param {number} id @param {number} upToId the newest message that was read */
