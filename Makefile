@@ -6,7 +6,7 @@
 # make images  the pictures of docs/images/; look at them before you commit
 # make soak   the promises, each proved by numbers; minutes
 # make sabotage   one defence after another taken away: its test must notice; minutes
-# make bench  server CPU per delivery, beside the Channels tutorial
+# make bench  our servers beside their peers; 20 minutes, with ARGS=--quick a few
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -58,7 +58,7 @@ sabotage: .venv/development
 	@$(BIN)/python -m testing.sabotage
 
 bench: .venv/development
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 .env:
 	@cp .env.example .env

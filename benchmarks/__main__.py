@@ -8,6 +8,9 @@ A server is left out, and named, where a program that it needs is not there: Nod
 Socket.IO and ws (Debian: nodejs npm), nginx with its nchan module (Debian: nginx
 libnginx-mod-nchan), PostgreSQL (Debian: postgresql).
 
+Medians of all runs are shown beside the goals; every run is kept in benchmarks/results/latest.json,
+where scenarios measured anew replace the old ones.
+
 Exit code 0 if everything was delivered once and in order, else 1.
 """
 
@@ -15,7 +18,7 @@ import argparse
 import signal
 import sys
 
-from benchmarks import bell, fanout, idle, persisted, report, storm, two
+from benchmarks import bell, fanout, idle, persisted, report, results, storm, two
 from benchmarks.bench import Bench
 from benchmarks.frames import LoadError
 from benchmarks.processes import STOPS, ServerError
@@ -39,8 +42,15 @@ def main() -> int:
         signal.signal(number, lambda number, frame: signal.raise_signal(signal.SIGINT))
     raise_file_limit()
     bench = Bench(options.rounds, options.seconds, options.only, options.quick)
+    scenarios = options.scenarios or list(_SCENARIOS)
+    if options.add or options.docs:
+        bench.rows = results.load()
+    if options.docs:
+        scenarios = options.scenarios
+    elif not options.add and options.scenarios and not options.only:
+        bench.rows = [row for row in results.load() if row.scenario not in scenarios]
     try:
-        for scenario in options.scenarios or _SCENARIOS:
+        for scenario in scenarios:
             bench.say(scenario, keep=True)
             _SCENARIOS[scenario](bench)
     except KeyboardInterrupt:
@@ -52,6 +62,10 @@ def main() -> int:
     report.print_report(bench.rows)
     for sentence in bench.missing:
         print(sentence)
+    if not options.only:
+        results.save(bench.rows)
+    if options.docs:
+        results.write_documents(bench.rows)
     return 0 if report.is_correct(bench.rows) else 1
 
 
@@ -66,6 +80,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="runs of each (3)")
     parser.add_argument("--seconds", type=float, help="of each run (5)")
     parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument("--add", action="store_true", help="add runs to those of latest.json")
+    parser.add_argument("--docs", action="store_true", help="only bring latest.json into docs/")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (2.0 if options.quick else 5.0)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from benchmarks.bench import Row
+from benchmarks.goals import goals
 from benchmarks.servers import LIMITS
 
 BUSY = 0.9  # of a core: from here on the generator may have been the limit
@@ -17,6 +18,10 @@ def print_report(rows: Sequence[Row]) -> None:
     ):
         print(f"\n{title[0]}, {title[1]}: medians")
         _print_table(list(group))
+    print("\nGoals")
+    for goal in goals(rows):
+        what, limit, figure, verdict = goal.cells()
+        print(f"  {what:<68} {limit:>12} {figure:>12}  {verdict}")
     print()
     for sentence in sentences(rows):
         print(sentence)
