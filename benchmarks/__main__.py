@@ -9,7 +9,7 @@ Socket.IO and ws (Debian: nodejs npm), nginx with its nchan module (Debian: ngin
 libnginx-mod-nchan), PostgreSQL (Debian: postgresql).
 
 Medians of all runs are shown beside the goals; every run is kept in benchmarks/results/latest.json,
-where scenarios measured anew replace the old ones.
+where rows measured anew replace the old ones.
 
 Exit code 0 if everything was delivered once and in order, else 1.
 """
@@ -36,19 +36,14 @@ _SCENARIOS = {
 
 def main() -> int:
     options = _options()
-    # However it is stopped, it ends as by Ctrl-C and leaves no process behind.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in STOPS[1:]:
-        signal.signal(number, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    for number in STOPS:
+        signal.signal(number, _stop)
     raise_file_limit()
     bench = Bench(options.rounds, options.seconds, options.only, options.quick)
     scenarios = options.scenarios or list(_SCENARIOS)
-    if options.add or options.docs:
-        bench.rows = results.load()
+    bench.rows, bench.adds = results.load(), options.add
     if options.docs:
         scenarios = options.scenarios
-    elif not options.add and options.scenarios and not options.only:
-        bench.rows = [row for row in results.load() if row.scenario not in scenarios]
     try:
         for scenario in scenarios:
             bench.say(scenario, keep=True)
@@ -59,14 +54,21 @@ def main() -> int:
     except (LoadError, ServerError) as problem:
         print(f"\nerror: {problem}", file=sys.stderr)
         return 1
+    finally:
+        results.save(bench.rows)  # what is there is there
     report.print_report(bench.rows)
     for sentence in bench.missing:
         print(sentence)
-    if not options.only:
-        results.save(bench.rows)
     if options.docs:
         results.write_documents(bench.rows)
     return 0 if report.is_correct(bench.rows) else 1
+
+
+def _stop(number: int, frame: object) -> None:
+    """However it is stopped, and how often: it ends as by Ctrl-C and leaves no process behind."""
+    for one in STOPS:
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _options() -> argparse.Namespace:

@@ -42,6 +42,8 @@ class Bench:
         self.only = only
         self.quick = quick
         self.rows: list[Row] = []
+        self.adds = False  # to the runs that rows have from before, instead of replacing them
+        self._measured: set[tuple[str, str, str]] = set()
         self.missing: list[str] = []
         self.began = time.monotonic()
         self._workers: list[Worker[Any]] = []
@@ -92,6 +94,9 @@ class Bench:
         wrong: dict[str, int] | None = None,
     ) -> None:
         row = self.row(scenario, server, load)
+        if row is not None and not self.adds and (scenario, server, load) not in self._measured:
+            row.runs, row.wrong = [], {}
+        self._measured.add((scenario, server, load))
         if row is None:
             row = Row(scenario, server, load)
             self.rows.append(row)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from benchmarks import fanout
-from benchmarks.bench import Bench, percentiles
+from benchmarks.bench import Bench, Row, percentiles
 from benchmarks.fanout import OURS, PAYLOAD, PLAIN, SOCKETIO, TUTORIAL, Crowd, Dialect
 from benchmarks.frames import LoadError
 from benchmarks.processes import Processes
@@ -102,6 +102,15 @@ def test_a_row_gives_medians_and_sums_what_went_wrong(capsys) -> None:
     assert row is not None
     assert row["p50 ms"] == 2.0
     assert row.wrong == {"lost": 3}
+
+
+@pytest.mark.parametrize(("adds", "runs"), [(False, 1), (True, 2)])
+def test_what_is_measured_anew_replaces_what_was_there(adds: bool, runs: int) -> None:
+    bench = Bench(1, 1.0, [], quick=False)
+    bench.rows, bench.adds = [Row("fanout", "ours", "fast", [{"p50 ms": 9.0}], {"lost": 9})], adds
+    bench.record("fanout", "ours", "fast", {"p50 ms": 1.0}, {"lost": 0})
+    assert len(bench.rows[0].runs) == runs
+    assert bench.rows[0].wrong["lost"] == 9 * adds
 
 
 def test_a_program_that_is_not_there_is_named(monkeypatch) -> None:
