@@ -5,6 +5,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
 
 from notifications import announcements
 from notifications.models import Notification
@@ -48,6 +49,6 @@ class NotificationAdmin(admin.ModelAdmin):
             request,
             form,
             announcements.audience(form.cleaned_data["audience"]) if known else None,
-            title="Announce",
+            title=_("Announce"),
             then=reverse("admin:notifications_notification_changelist"),
         )

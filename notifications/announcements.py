@@ -1,30 +1,47 @@
-"""Pages of the admin that notify many at once: who, what, how many; then it is sent in chunks."""
+"""Pages of the admin that notify many at once: who, what, how many; then it is sent in parts, each
+a request of its own, so that none takes long, the page says how far it is, and a restart loses
+nothing.
+"""
 
+import logging
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.crypto import get_random_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from notifications.models import Notification
+from notifications.models import CHUNK, Notification
 
+logger = logging.getLogger("notifications.announcements")
 PERMISSION = "notifications.add_notification"
-_KEY = "announcement"  # in the session: what was previewed is sent once
+PART = 4 * CHUNK  # recipients of one request
+# In the session: the key of the next part, the id that was sent to last, how many so far and in
+# all. A key is good for one part, so nothing is sent twice.
+_PROGRESS = "announcement"
 
 
 class ContentForm(forms.Form):
-    title = forms.CharField(max_length=200)
-    message = forms.CharField(widget=forms.Textarea(attrs={"rows": 4}), required=False)
-    notification_type = forms.CharField(max_length=50, initial="announcement")
+    title = forms.CharField(max_length=200, label=gettext_lazy("Title"))
+    message = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 4}), required=False, label=gettext_lazy("Message")
+    )
+    notification_type = forms.CharField(
+        max_length=50, initial="announcement", label=gettext_lazy("Notification type")
+    )
 
 
 class AnnouncementForm(ContentForm):
-    audience = forms.ChoiceField(choices=lambda: audiences().items())
+    audience = forms.ChoiceField(
+        choices=lambda: audiences().items(), label=gettext_lazy("Audience")
+    )
     field_order = ("audience",)
 
 
@@ -33,7 +50,7 @@ def audiences() -> dict[str, str]:
     any.
     """
     model = get_user_model()
-    known = {"everybody": "Everybody", "staff": "Staff"}
+    known = {"everybody": _("Everybody"), "staff": _("Staff")}
     role = next((field for field in model._meta.fields if field.name == "role"), None)
     return known | {
         f"role:{value}": str(name) for value, name in (role.flatchoices if role else ())
@@ -62,34 +79,62 @@ def page(
     fields that each step repeats.
     """
     is_ready = form.is_bound and form.is_valid() and users is not None
+    progress = None
     if is_ready and request.POST.get("step") == "send":
-        return _send(request, form, users, then)
-    key = ""
-    if is_ready:
-        key = request.session[_KEY] = get_random_string(22)
+        progress = _send_part(request, form, users)
+        if progress is None:
+            return HttpResponseRedirect(then)
+    count = users.count() if users is not None and progress is None else None
+    if is_ready and progress is None:
+        progress = {"key": _new_key(), "after": None, "sent": 0, "of": count}
+        request.session[_PROGRESS] = progress
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title,
         "opts": model_admin.model._meta,
         "form": form,
-        "count": None if users is None else users.count(),
+        "count": count,
         "is_ready": is_ready,
-        "key": key,
+        "progress": progress,
+        "key": progress["key"] if progress else "",
         "hidden": hidden or {},
         "back": then,
     }
     return TemplateResponse(request, "admin/notifications/announce.html", context)
 
 
-def _send(request: HttpRequest, form: ContentForm, users: Any, then: str) -> HttpResponse:
-    key = request.session.pop(_KEY, None)
-    if key is None or key != request.POST.get("key"):
-        messages.warning(request, "This was sent already, or its preview is outdated.")
-        return HttpResponseRedirect(then)
+def _new_key() -> str:
+    return get_random_string(22)
+
+
+def _send_part(request: HttpRequest, form: ContentForm, users: Any) -> dict[str, Any] | None:
+    """Send the next part; None when that was the last."""
+    progress: dict[str, Any] | None = request.session.pop(_PROGRESS, None)
+    if progress is None or progress["key"] != request.POST.get("key"):
+        messages.warning(request, _("This was sent already, or its preview is outdated."))
+        return None
     content = {name: form.cleaned_data[name] for name in ContentForm.base_fields}
-    count = Notification.objects.notify(users.values_list("pk", flat=True), **content)
-    messages.success(request, f"Notified {count:,} users.")
-    return HttpResponseRedirect(then)
+    rest = users.order_by("pk")
+    if progress["after"] is not None:
+        rest = rest.filter(pk__gt=progress["after"])
+    ids = list(rest.values_list("pk", flat=True)[:PART])
+    is_last, is_stopped = len(ids) < PART, False
+    try:
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            Notification.objects.notify(chunk, **content)
+            progress["after"], progress["sent"] = chunk[-1], progress["sent"] + len(chunk)
+    except DatabaseError as problem:  # what was sent is: it goes on behind it
+        logger.warning("An announcement stopped after %s: %s", progress["sent"], problem)
+        is_stopped = True
+    sent = progress["sent"]
+    if is_last and not is_stopped:
+        text = ngettext("Notified %(count)s user.", "Notified %(count)s users.", sent)
+        messages.success(request, text % {"count": f"{sent:,}"})
+        return None
+    progress["key"] = _new_key()
+    request.session[_PROGRESS] = progress
+    return progress | {"is_stopped": is_stopped}
 
 
 class NotifiesUsers(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes none at run time
@@ -100,7 +145,7 @@ class NotifiesUsers(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes non
     def has_notify_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(PERMISSION))
 
-    @admin.action(description="Notify selected users", permissions=["notify"])
+    @admin.action(description=gettext_lazy("Notify selected users"), permissions=["notify"])
     def notify_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse:
         step = request.POST.get("step")
         names = ("action", "select_across", ACTION_CHECKBOX_NAME)
@@ -109,7 +154,7 @@ class NotifiesUsers(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes non
             request,
             ContentForm(request.POST if step else None),
             queryset.order_by(),
-            title="Notify selected users",
+            title=_("Notify selected users"),
             then=reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
             hidden={name: request.POST.getlist(name) for name in names},
         )

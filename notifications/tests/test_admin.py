@@ -3,13 +3,14 @@
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from chat.models import AuditEntry, Conversation, Message, Note, Participant
 from chat.services import open_support
 from holodrive.realtime.models import Event
+from notifications import announcements
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -229,11 +230,85 @@ def test_an_announcement_says_how_many_and_then_reaches_them_once(admin, people,
     assert shown == count
     assert Notification.objects.count() == 0
     page = admin.post(path, form, follow=True)
-    assert f"Notified {count} users." in page.content.decode()
+    assert f"Notified {count} user{'s' * (count > 1)}." in page.content.decode()
     assert Notification.objects.count() == count
     assert Event.objects.filter(text__contains="Drive slowly").count() == count
     assert "already" in admin.post(path, form, follow=True).content.decode()
     assert Notification.objects.count() == count
+
+
+def test_a_large_announcement_goes_out_in_parts_and_to_nobody_twice(admin, people, monkeypatch):
+    monkeypatch.setattr(announcements, "PART", 2)
+    path = reverse("admin:notifications_announce")
+    form, _ = previewed(admin, path, CONTENT | {"audience": "role:rider"})
+    first = admin.post(path, form)
+    assert "Sent to 2 of 3 users." in first.content.decode()
+    assert Notification.objects.count() == 2
+    admin.post(path, form)  # the button pressed twice: that part is over
+    assert Notification.objects.count() == 2
+    form, _ = previewed(admin, path, CONTENT | {"audience": "role:driver", "title": "Sun"})
+    form["key"] = admin.post(path, form).context["key"]
+    last = admin.post(path, form, follow=True)
+    assert "Notified 2 users." in last.content.decode()
+    rows = Notification.objects.filter(title="Sun").values_list("recipient", flat=True)
+    assert sorted(rows) == [user.pk for user in people[3:]]
+
+
+def test_a_part_that_fails_goes_on_behind_what_was_sent(admin, people, monkeypatch):
+    monkeypatch.setattr(announcements, "CHUNK", 1)
+    notify, calls = Notification.objects.notify, []
+
+    def failing(ids, **content):
+        calls.append(ids)
+        if len(calls) == 2:
+            raise OperationalError("lock timeout")
+        return notify(ids, **content)
+
+    monkeypatch.setattr(Notification.objects, "notify", failing)
+    path = reverse("admin:notifications_announce")
+    form, _ = previewed(admin, path, CONTENT | {"audience": "role:rider"})
+    stopped = admin.post(path, form)
+    assert "Nobody was told twice" in stopped.content.decode()
+    assert "announce.js" not in stopped.content.decode()  # a person decides
+    form["key"] = stopped.context["key"]
+    assert "Notified 3 users." in admin.post(path, form, follow=True).content.decode()
+    rows = Notification.objects.values_list("recipient", flat=True)
+    assert sorted(rows) == [user.pk for user in people[:3]]
+
+
+def test_an_announcement_in_a_browser_is_previewed_and_then_sent_by_itself(
+    site, log_in, dial, make_user
+):
+    from playwright.sync_api import expect
+
+    model = get_user_model()
+    rider = make_user("rider")
+    model.objects.bulk_create(
+        model(username=f"rider-{n}", role="rider", password="!") for n in range(announcements.PART)
+    )
+    socket = dial(site, "/ws/notifications/", rider)
+    page = log_in(make_user("admin")).new_page()
+    page.goto("/admin/notifications/notification/")
+    page.get_by_role("link", name="Announce").click()
+    page.get_by_label("Audience").select_option(label="Rider")
+    page.get_by_label("Title").fill("Rain")
+    page.get_by_label("Message").fill("Drive slowly")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#content")).to_contain_text("2001 users will get this notification:")
+    expect(page.locator("#content dl")).to_contain_text("Drive slowly")
+    assert Notification.objects.count() == 0
+    page.get_by_role("button", name="Send to 2001 users").click()
+    expect(page.locator(".messagelist")).to_have_text("Notified 2,001 users.")
+    assert socket.frame("notification")["notification"]["title"] == "Rain"
+    assert Notification.objects.values("recipient").distinct().count() == 2001
+
+
+def test_the_page_of_announcements_speaks_russian_and_uzbek(admin, people):
+    path = reverse("admin:notifications_announce")
+    for language, send in {"ru": "Отправить 3 пользователям", "uz": "3 foydalanuvchiga"}.items():
+        form = CONTENT | {"audience": "role:rider", "step": "preview"}
+        page = admin.post(path, form, headers={"accept-language": language})
+        assert send in page.content.decode()
 
 
 def test_an_announcement_is_not_sent_without_its_preview(admin, people):
