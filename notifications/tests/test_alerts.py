@@ -1,5 +1,5 @@
 """Sound and desktop notifications of the bell, in a real Chromium. Its Web Audio is real, only
-counted; the system's notifications are recorded, since no test sees a desktop.
+counted when a tone has ended; the system's notifications are recorded: no test sees a desktop.
 """
 
 from datetime import timedelta
@@ -12,7 +12,8 @@ from django.utils import timezone
 from chat.models import Conversation
 from notifications import services
 from notifications.tests.tabs import expect_unread, open_admin, ring
-from testing.browser import PATIENCE, RECONNECT
+from testing.browser import RECONNECT
+from testing.client import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -22,7 +23,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 RECORD = """
 window.tones = 0;
 const start = OscillatorNode.prototype.start;
-OscillatorNode.prototype.start = function (at) { window.tones++; return start.call(this, at); };
+OscillatorNode.prototype.start = function (at) {
+    this.addEventListener("ended", () => window.tones++);
+    return start.call(this, at);
+};
 window.popups = [];
 window.Notification = class {
     static get permission() { return localStorage.permission ?? "default"; }
@@ -73,10 +77,7 @@ def tones(tabs: list["Page"]) -> int:
 def expect_tones(tabs: list["Page"], count: int) -> None:
     """So many in all tabs together."""
     tell(*tabs)
-    for _ in range(PATIENCE // 50):
-        if tones(tabs) >= count:
-            break
-        tabs[0].wait_for_timeout(50)
+    wait_until(lambda: tones(tabs) >= count)
     assert tones(tabs) == count
 
 

@@ -1,8 +1,8 @@
 """The bell in a real Chromium, against a real server process, and against a mocked socket."""
 
 import json
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +16,7 @@ from testing.browser import (
     Site,
     accessibility_problems,
 )
+from testing.client import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, WebSocketRoute
@@ -405,16 +406,15 @@ class MockedServer:
         self.send(socket, "notification", notification=body, seq=seq, unread_count=seq)
 
     def was_told(self, *commands: dict[str, Any]) -> None:
-        self._wait(lambda: self.commands == list(commands), f"{self.commands}")
+        self._wait(lambda: self.commands == list(commands), lambda: f"{self.commands}")
 
     def was_asked(self, *last_seqs: int) -> None:
-        self._wait(lambda: self.asked == list(last_seqs), f"{self.asked}")
+        self._wait(lambda: self.asked == list(last_seqs), lambda: f"{self.asked}")
 
-    def _wait(self, condition: Callable[[], bool], found: str) -> None:
-        deadline = time.monotonic() + PATIENCE / 1000
-        while not condition():
-            assert time.monotonic() < deadline, found
-            self.page.evaluate("0")  # lets Playwright deliver what the page has sent
+    def _wait(self, condition: Callable[[], bool], found: Callable[[], str]) -> None:
+        # Looking at the page lets Playwright deliver what it has sent.
+        look = partial(self.page.evaluate, "true")
+        wait_until(lambda: look() and condition(), PATIENCE / 1000, explain=found)
 
 
 @pytest.mark.parametrize(

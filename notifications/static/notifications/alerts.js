@@ -80,6 +80,7 @@ const LOUDNESS = 0.12;
 /** Two short tones. It sleeps between them: an audio device in use keeps some computers awake. */
 class Chime {
   #context = new AudioContext();
+  #playing = 0;
 
   /** @param {() => void} onAllowed browsers let a tab sound only after a click or a key in it */
   constructor(onAllowed) {
@@ -88,16 +89,24 @@ class Chime {
     for (const gesture of ["click", "keydown"]) addEventListener(gesture, () => this.#context.resume(), options);
     this.#context.resume().then(() => {
       waiting.abort();
-      this.#context.suspend();
+      this.#rest();
       onAllowed();
     });
   }
 
+  #rest() {
+    if (this.#playing === 0) this.#context.suspend();
+  }
+
   async play() {
+    this.#playing++;
     await this.#context.resume();
     const start = this.#context.currentTime;
     const tones = TONES_HZ.map((frequency, place) => this.#tone(frequency, start + place * TONE_S));
-    tones.at(-1)?.addEventListener("ended", () => this.#context.suspend());
+    tones.at(-1)?.addEventListener("ended", () => {
+      this.#playing--;
+      this.#rest();
+    });
   }
 
   /** @param {number} frequency @param {number} start on the context's clock */
@@ -188,7 +197,7 @@ export class Alerts {
     this.#duties = { sound: new Duty(`${name}-sound`), desktop: new Duty(`${name}-desktop`) };
     if (navigator.locks) this.#gaze = new Gaze(`${name}-gaze`);
     for (const [kind, button] of this.#switches) button.addEventListener("click", () => this.#toggle(kind));
-    addEventListener("storage", () => this.#recall());
+    addEventListener("storage", ({ key }) => key?.startsWith(name) && this.#recall());
     panel.addEventListener("toggle", () => panel.matches(":popover-open") || this.#show(""));
     this.#recall();
   }

@@ -581,9 +581,9 @@ function isSameText(a, b) {
   return JSON.stringify({ ...a, status: "" }) === JSON.stringify({ ...b, status: "" });
 }
 
-/** What was typed into a form of the admin, and would be lost by leaving the page. */
+/** What was typed into a form of the admin, and would be lost by leaving the page. (The console keeps its drafts.) */
 function hasUnsavedText() {
-  const fields = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("form :is(input, textarea)"));
+  const fields = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("form[method=post] :is(input, textarea)"));
   return [...fields].some(({ value, defaultValue }) => value !== defaultValue);
 }
 
