@@ -123,7 +123,7 @@ class RemoteSocket:
 
         headers = dict(options.pop("headers", {}))
         if user is not None:
-            headers["Authorization"] = f"Bearer {access_token(user)}"
+            headers |= bearer(access_token(user))
         self._stack = ExitStack()
         self.connection = self._stack.enter_context(
             connect(
@@ -151,3 +151,8 @@ def access_token(user: Any) -> str:
     from holodrive.realtime.tokens import ObtainSerializer
 
     return str(ObtainSerializer.get_token(user).access_token)  # type: ignore[attr-defined]
+
+
+def bearer(token: object) -> dict[str, str]:
+    """The header that carries it."""
+    return {"Authorization": f"Bearer {token}"}

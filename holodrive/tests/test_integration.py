@@ -24,7 +24,7 @@ import pytest
 from chat.models import Message
 from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.tokens import ObtainSerializer
-from testing.client import PATIENCE, RemoteSocket, access_token
+from testing.client import PATIENCE, RemoteSocket, access_token, bearer
 from testing.foreign import missing_for_node
 from testing.foreign_project import ForeignProject, ForeignServer, snippets
 from testing.parts import missing
@@ -94,17 +94,13 @@ def post(server: ForeignServer, path: str, body: Any, token: str = "") -> tuple[
 def ask(
     server: ForeignServer, path: str, token: str = "", body: bytes | None = None
 ) -> tuple[int, Any]:
-    headers = {"Content-Type": "application/json"} | bearer(token)
+    headers = {"Content-Type": "application/json"} | (bearer(token) if token else {})
     request = Request(f"http://{server.address}{path}", body, headers)
     try:
         with urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - our server
             return response.status, json.loads(response.read() or b"null")
     except HTTPError as refusal:
         return refusal.code, json.load(refusal)
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def token_of(server: ForeignServer, name: str) -> str:

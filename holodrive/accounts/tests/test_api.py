@@ -3,6 +3,8 @@
 import pytest
 from rest_framework.test import APIClient
 
+from testing.client import bearer
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -20,7 +22,7 @@ def log_in(user):
 
 
 def can_read(access):
-    client = APIClient(headers={"Authorization": f"Bearer {access}"})
+    client = APIClient(headers=bearer(access))
     return client.get("/api/notifications/").status_code == 200
 
 

@@ -22,7 +22,7 @@ from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.tokens import ObtainSerializer
 from notifications.models import Notification
 from testing.browser import session_of
-from testing.client import access_token
+from testing.client import access_token, bearer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -111,7 +111,7 @@ def test_no_end_and_a_stopped_one_have_no_timer():
 def short_token(user, seconds):
     token = ObtainSerializer.get_token(user).access_token
     token.set_exp(lifetime=timedelta(seconds=seconds))
-    return {"Authorization": f"Bearer {token}"}
+    return bearer(token)
 
 
 async def test_a_socket_is_warned_and_closed_when_its_token_expires(connect, make_user):
@@ -169,10 +169,6 @@ def end_of(socket, seconds=PROMISED):
     return error, closed.value.rcvd.code
 
 
-def bearer(token):
-    return {"headers": {"Authorization": f"Bearer {token}"}}
-
-
 def is_open(socket):
     socket.send({"type": "ping"})
     return socket.frame("pong")["type"] == "pong"
@@ -181,8 +177,8 @@ def is_open(socket):
 def test_a_logout_closes_that_device_on_every_process_and_no_other(servers, dial, make_user):
     user = make_user()
     ended, kept = ObtainSerializer.get_token(user), ObtainSerializer.get_token(user)
-    gone = [dial(server, NOTIFICATIONS, **bearer(ended.access_token)) for server in servers]
-    stay = [dial(server, NOTIFICATIONS, **bearer(kept.access_token)) for server in servers]
+    gone = [dial(server, NOTIFICATIONS, headers=bearer(ended.access_token)) for server in servers]
+    stay = [dial(server, NOTIFICATIONS, headers=bearer(kept.access_token)) for server in servers]
     for socket in gone + stay:
         socket.frame("connection_established")
     status, _ = servers[0].request("POST", "/api/token/logout/", {"refresh": str(ended)})
@@ -351,7 +347,7 @@ async def test_what_nobody_told_is_found_by_looking(connect, make_user, settings
     else:
         token = await sync_to_async(ObtainSerializer.get_token)(user)
         user.sid = token["sid"]
-        headers = {"Authorization": f"Bearer {token.access_token}"}
+        headers = bearer(token.access_token)
     socket = await connect(NOTIFICATIONS, headers=headers)
     await socket.frame("connection_established")
     await sync_to_async(SILENT[what])(user)
@@ -410,7 +406,7 @@ async def test_a_doubt_heard_while_one_is_authenticated_is_not_lost(
 
     hub_module.here()
     monkeypatch.setattr(consumer, "in_database", slow)
-    socket = await connect(NOTIFICATIONS, headers={"Authorization": f"Bearer {token.access_token}"})
+    socket = await connect(NOTIFICATIONS, headers=bearer(token.access_token))
     assert (await socket.frame())["code"] == "unauthenticated"
     assert await socket.closed() == 4401
 

@@ -22,10 +22,10 @@ from django.test import Client as Browser
 from chat.services import open_trip
 from holodrive.realtime.tokens import ObtainSerializer
 from notifications.models import Notification
-from testing.client import PATIENCE, access_token
+from testing.client import PATIENCE, access_token, bearer
 from testing.foreign import Foreign, Node, NodeSocket, PythonSocket, RefusedError, missing_for_node
 from testing.parts import missing
-from testing.server import NO_CONNECT_LIMITS, ServerProcess
+from testing.server import ServerProcess
 
 both_clients = pytest.mark.parametrize("client", ["websockets", "ws"])
 
@@ -37,11 +37,6 @@ def node() -> Iterator[Node]:
     process = Node()
     yield process
     process.stop()
-
-
-@pytest.fixture
-def server(unlimited_server: ServerProcess, transactional_db: None) -> ServerProcess:
-    return unlimited_server
 
 
 OpenWith = Callable[..., Foreign]
@@ -136,26 +131,6 @@ NOTIFICATIONS = dict(
 )
 CHAT = dict(_forms("/ws/chat/{chat}", "/{token}", "/token={token}"))
 FORMS = NOTIFICATIONS | CHAT
-
-
-@pytest.fixture
-def rider(make_user: Callable[..., Any]) -> Any:
-    return make_user("rider")
-
-
-@pytest.fixture
-def driver(make_user: Callable[..., Any]) -> Any:
-    return make_user("driver")
-
-
-@pytest.fixture
-def chat(rider: Any, driver: Any) -> int:
-    """The id of a conversation of rider and driver."""
-    return open_trip(rider=rider, driver=driver).pk
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
 
 
 # A good credential
@@ -650,7 +625,7 @@ def test_no_token_is_in_any_line_of_the_log(
     rider: Any,
     chat: int,
 ) -> None:
-    server = start_server(kind, **NO_CONNECT_LIMITS)
+    server = start_server(kind)
     forms = FORMS | {
         name: Form(name, {}, [])
         for name in ("/ws/nothing/{token}", "//ws/chat/{chat}/{token}", "/ws/chat/{token}/")

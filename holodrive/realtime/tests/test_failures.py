@@ -20,7 +20,7 @@ import pytest
 import redis
 from websockets.exceptions import ConnectionClosed
 
-from testing.client import PATIENCE, RemoteSocket, wait_until
+from testing.client import PATIENCE, RemoteSocket, bearer, wait_until
 from testing.parts import missing
 from testing.server import ServerProcess
 from testing.services import ROOT, PostgreSQL, free_port
@@ -204,7 +204,7 @@ class Place:
         body = {"username": name, "password": "holodrive-demo"}
         status, tokens = self.server.request("POST", "/api/token/", body)
         assert status == 200, tokens
-        return {"Authorization": f"Bearer {tokens['access']}"}
+        return bearer(tokens["access"])
 
     def dial(self, name, headers=None):
         socket = RemoteSocket(

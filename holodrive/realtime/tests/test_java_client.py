@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from chat.services import open_trip
-from holodrive.realtime.tests.test_clients import FORMS, NOTIFICATIONS, bearer, verdict
+from holodrive.realtime.tests.test_clients import FORMS, NOTIFICATIONS, verdict
 from notifications.models import Notification
-from testing.client import access_token
+from testing.client import access_token, bearer
 from testing.java import Java, JavaSocket, missing_for_java
 from testing.parts import missing
 from testing.server import ServerProcess
@@ -24,11 +23,6 @@ def java() -> Iterator[Java]:
     process = Java()
     yield process
     process.stop()
-
-
-@pytest.fixture
-def server(unlimited_server: ServerProcess, transactional_db: None) -> ServerProcess:
-    return unlimited_server
 
 
 OpenJava = Callable[..., JavaSocket]
@@ -52,22 +46,6 @@ def open_java(java: Java, server: ServerProcess) -> Iterator[OpenJava]:
     yield open_socket
     for socket in sockets:
         socket.close()
-
-
-@pytest.fixture
-def rider(make_user: Callable[..., Any]) -> Any:
-    return make_user("rider")
-
-
-@pytest.fixture
-def driver(make_user: Callable[..., Any]) -> Any:
-    return make_user("driver")
-
-
-@pytest.fixture
-def chat(rider: Any, driver: Any) -> int:
-    """The id of a conversation of rider and driver."""
-    return open_trip(rider=rider, driver=driver).pk
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt.settings import api_settings
 
 from holodrive.realtime.tokens import ObtainSerializer, RefreshToken
-from testing.client import RemoteSocket
+from testing.client import RemoteSocket, bearer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,7 +68,7 @@ def tokens_of(user):
 
 
 def rest(access):
-    client = APIClient(headers={"Authorization": f"Bearer {access}"})
+    client = APIClient(headers=bearer(access))
     return client.get("/api/notifications/").status_code
 
 
@@ -115,7 +115,7 @@ def test_an_expired_token_of_the_old_key_is_told_apart(user, rotated):
         token.set_exp(lifetime=-timedelta(seconds=1))
         expired = str(token)
     with rotated():
-        answer = APIClient(headers={"Authorization": f"Bearer {expired}"}).get("/api/me/")
+        answer = APIClient(headers=bearer(expired)).get("/api/me/")
     assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
 
 
@@ -194,17 +194,17 @@ def test_a_server_reads_the_fallbacks_from_its_environment(start_server, make_us
         _, session = logged_in(admin)
     server = start_server(SECRET_KEY=NEW, SECRET_KEY_FALLBACKS=f"{OTHER}, {OLD}")
     for options in (
-        {"headers": {"Authorization": f"Bearer {access}"}},
+        {"headers": bearer(access)},
         {"headers": {"Cookie": f"sessionid={session}"}, "origin": f"http://{server.address}"},
     ):
         socket = RemoteSocket(server.address, "/ws/notifications/", **options)
         assert socket.frame()["type"] == "connection_established"
         socket.close()
     own = start_server(SECRET_KEY=NEW, JWT_SIGNING_KEY="$" + NEW, JWT_SIGNING_KEY_FALLBACKS=OLD)
-    headers = {"Authorization": f"Bearer {access}"}
+    headers = bearer(access)
     assert own.request("GET", "/api/me/", headers=headers)[0] == 200
     forged = jwt.encode(jwt.decode(access, OLD, algorithms=["HS256"]), NEW, "HS256")
-    headers = {"Authorization": f"Bearer {forged}"}  # SECRET_KEY signs no tokens there
+    headers = bearer(forged)  # SECRET_KEY signs no tokens there
     assert own.request("GET", "/api/me/", headers=headers)[0] == 401
 
 

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from holodrive.realtime.schema import Problem
 from holodrive.realtime.tokens import ObtainSerializer
-from testing.client import access_token
+from testing.client import access_token, bearer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +26,7 @@ def user(make_user):
 
 @pytest.fixture
 def rest(user):
-    return APIClient(headers={"Authorization": f"Bearer {access_token(user)}"})
+    return APIClient(headers=bearer(access_token(user)))
 
 
 def refusal(answer):
@@ -61,21 +61,21 @@ def test_a_method_that_a_path_does_not_take(rest, path):
 
 @pytest.mark.parametrize("token", ["x", "", "eyJ.eyJ.x"])
 def test_a_wrong_token_is_unauthenticated(token):
-    client = APIClient(headers={"Authorization": f"Bearer {token}"})
+    client = APIClient(headers=bearer(token))
     answer = client.get("/api/me/")
     assert refusal(answer) == (401, "unauthenticated")
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_a_refresh_token_is_no_access_token(user):
-    client = APIClient(headers={"Authorization": f"Bearer {ObtainSerializer.get_token(user)}"})
+    client = APIClient(headers=bearer(ObtainSerializer.get_token(user)))
     assert refusal(client.get("/api/me/")) == (401, "unauthenticated")
 
 
 def test_an_expired_token_is_told_apart(user):
     token = ObtainSerializer.get_token(user).access_token
     token.set_exp(lifetime=-timedelta(seconds=1))
-    client = APIClient(headers={"Authorization": f"Bearer {token}"})
+    client = APIClient(headers=bearer(token))
     answer = client.get("/api/me/")
     assert refusal(answer) == (401, "token_expired")
     assert answer["WWW-Authenticate"].startswith("Bearer")

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from chat.models import Message
 from notifications.models import Notification
-from testing.client import RemoteSocket, access_token
+from testing.client import RemoteSocket, access_token, bearer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -256,7 +256,7 @@ def test_a_stop_leaves_no_traceback(start_server, dial, make_user):
 
 def test_the_same_conversation_over_rest_and_socket(server, dial, trip):
     driver = dial(server, f"/ws/chat/{trip.pk}/", trip.driver)
-    headers = {"Authorization": f"Bearer {access_token(trip.rider)}"}
+    headers = bearer(access_token(trip.rider))
     path = f"/api/conversations/{trip.pk}/messages/"
     status, item = server.request("POST", path, {"message": "Hi"}, headers)
     assert status == 201
