@@ -16,11 +16,34 @@ from django.test import TransactionTestCase
 from holodrive.realtime import log
 from testing.browser import Site, context_of, running_chromium, session_of
 from testing.client import RemoteSocket, Socket, access_token
-from testing.server import NO_CONNECT_LIMITS, ServerProcess
+from testing.server import ServerProcess
 from testing.services import Valkey
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
+
+
+# Files that take a minute or more: begun last, one of them would run alone at the end.
+_LONG = {
+    "test_alerts.py",
+    "test_backpressure.py",
+    "test_bell.py",
+    "test_bell_for_all.py",
+    "test_commands.py",
+    "test_console.py",
+    "test_deploy.py",
+    "test_failures.py",
+    "test_javascript_client.py",
+    "test_server.py",
+    "test_soak.py",
+    "test_stop.py",
+}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, in whatever order pytest-randomly has put them."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 @pytest.fixture(scope="session")
@@ -58,15 +81,6 @@ def keep_permissions() -> None:
 def shared_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
     with django_db_blocker.unblock():
         process = ServerProcess()
-    yield process
-    process.discard()
-
-
-@pytest.fixture(scope="session")
-def unlimited_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
-    """`manage.py serve` with NO_CONNECT_LIMITS."""
-    with django_db_blocker.unblock():
-        process = ServerProcess(**NO_CONNECT_LIMITS)
     yield process
     process.discard()
 

@@ -35,8 +35,9 @@ ONCE = (
 )
 
 
-# Tests wait for processes more than they compute. Each worker has its own database and Valkey.
-_SPREAD = ("-n", "3", "--dist", "loadfile")
+# Tests wait for processes more than they compute. Each worker has its own database and Valkey, and
+# takes file after file in the order of conftest.py.
+_SPREAD = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 class _Run:
@@ -55,6 +56,7 @@ class _Run:
                 "-q",
                 "-rs",
                 "--durations=15",
+                *_SPREAD,
                 *ignored,
                 *sys.argv[1:],
             ],

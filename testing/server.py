@@ -15,11 +15,6 @@ from urllib.request import Request, urlopen
 from testing.services import ROOT, free_port
 
 _START_SECONDS = 30
-# For clients that connect from one address more often than any may.
-NO_CONNECT_LIMITS = {
-    "REALTIME_FAILED_CONNECTS_PER_ADDRESS": "0",
-    "REALTIME_CONNECTS_PER_USER": "0",
-}
 _COMMANDS = {
     "serve": ["manage.py", "serve", "--bind", "127.0.0.1:{port}"],
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "holodrive.asgi:application"],

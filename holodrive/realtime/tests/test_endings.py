@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from chat import services
-from holodrive.realtime import consumer, hub, metrics
+from chat import consumers, services
+from holodrive.realtime import consumer, group_commit, hub, metrics
 from testing.client import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,12 +81,19 @@ async def test_it_is_cancelled_while_it_joins(connect, trip, nothing_left, stuck
     nothing_left(trip, 1006)
 
 
-async def test_it_is_cancelled_inside_a_command(connect, trip, nothing_left, stuck):
-    from chat import consumers
-
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        (consumers, {"type": "message_read", "up_to_id": 1}),
+        (group_commit, {"type": "chat_message", "message": "Hi"}),
+    ],
+)
+async def test_it_is_cancelled_inside_a_command(
+    connect, trip, nothing_left, stuck, module, command
+):
     socket = await connect(f"/ws/chat/{trip.pk}/", trip.driver)
-    asked = stuck(consumers)
-    socket.send({"type": "chat_message", "message": "Hi"})
+    asked = stuck(module)
+    socket.send(command)
     await asked()
     await cancelled(socket)
     nothing_left(trip, 1006)
