@@ -221,6 +221,10 @@ class Note(PublishedModel):
     client_note_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 - NULLs do not collide
     seq = models.BigIntegerField(editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    edited_at = models.DateTimeField(null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    sets_along: ClassVar = {"text": ("edited_at",)}
 
     objects = NoteQuerySet.as_manager()
 
@@ -292,12 +296,14 @@ class AuditEntry(models.Model):
         STATUS = "status", "Status changed"
         PRIORITY = "priority", "Priority changed"
         UNMASKED = "unmasked", "Unmasked"
+        NOTE_EDITED = "note_edited", "Note edited"
+        NOTE_DELETED = "note_deleted", "Note deleted"
 
     actor = models.ForeignKey(
         _USER, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
     )
     actor_name = models.CharField(max_length=200)
-    action = models.CharField(max_length=10, choices=Action.choices)
+    action = models.CharField(max_length=20, choices=Action.choices)
     conversation = models.ForeignKey(
         Conversation, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )

@@ -24,7 +24,9 @@ class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established")
 
 
 class NoteAdded(Event, kw_only=True, tag="note"):
-    """A private note: who has the permission sees it, and nobody else so much as a hole."""
+    """A private note: who has the permission sees it, and nobody else so much as a hole. Over REST
+    also when it was edited or deleted, if it was: then `text` is that of now, or empty.
+    """
 
     note_id: int
     conversation_id: int
@@ -33,6 +35,23 @@ class NoteAdded(Event, kw_only=True, tag="note"):
     author_name: str
     client_note_id: str | None
     created_at: str
+    edited_at: str | msgspec.UnsetType = msgspec.UNSET
+    deleted_at: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class NoteEdited(Event, kw_only=True, tag="note_edited"):
+    """Its author has changed the text."""
+
+    note_id: int
+    text: str
+    edited_at: str
+
+
+class NoteDeleted(Event, kw_only=True, tag="note_deleted"):
+    """Its author has taken it back. The text is gone from the log as well."""
+
+    note_id: int
+    deleted_at: str
 
 
 def note(row: "Note") -> NoteAdded:
@@ -45,6 +64,8 @@ def note(row: "Note") -> NoteAdded:
         author_name=name_of(row.author),
         client_note_id=row.client_note_id,
         created_at=timestamp(row.created_at),
+        edited_at=timestamp(row.edited_at) if row.edited_at else msgspec.UNSET,
+        deleted_at=timestamp(row.deleted_at) if row.deleted_at else msgspec.UNSET,
     )
 
 
@@ -58,6 +79,17 @@ class AddNote(msgspec.Struct, kw_only=True):
     client_note_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
     def __post_init__(self) -> None:
-        if not checked_text(self.text).strip():
-            raise ValueError("a note must not be blank")
+        _refuse_blank(self.text)
         checked_text(self.client_note_id or "")
+
+
+class EditNote(msgspec.Struct, kw_only=True):
+    text: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
+
+    def __post_init__(self) -> None:
+        _refuse_blank(self.text)
+
+
+def _refuse_blank(text: str) -> None:
+    if not checked_text(text).strip():
+        raise ValueError("a note must not be blank")

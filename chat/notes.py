@@ -2,13 +2,16 @@
 
 from typing import Any, NamedTuple
 
-from chat import note_events
+from django.utils import timezone
+
+from chat import audit, note_events
 from chat.models import ADD_NOTES, VIEW_NOTES, Note
 from chat.sending import no_such_conversation
 from chat.services import conversation_for
 from chat.workflow import require
 from holodrive.realtime import log
-from holodrive.realtime.wire import Forbidden, IdempotencyConflict
+from holodrive.realtime.scrub import scrub
+from holodrive.realtime.wire import Forbidden, IdempotencyConflict, NotFound, timestamp
 
 
 class WrittenNote(NamedTuple):
@@ -37,7 +40,7 @@ def add_note(
             known = Note.objects.filter(
                 conversation=conversation, author=user, client_note_id=client_note_id
             ).first()
-            if known is not None and known.text != text:
+            if known is not None and known.text != text and not known.deleted_at:
                 raise IdempotencyConflict("This client_note_id was sent with another text.")
             if known is not None:
                 return WrittenNote(known, duplicate=True)
@@ -46,6 +49,59 @@ def add_note(
         )
         note.save()
     return WrittenNote(note, duplicate=False)
+
+
+@log.retrying
+def edit_note(*, user: Any, conversation_id: int, note_id: int, text: str) -> Note:
+    """Change one's own note. Raises Forbidden, NotFound."""
+    with log.writing(note_events.stream_of(conversation_id)):
+        note = _own_note(user, conversation_id, note_id)
+        if note.deleted_at:
+            raise _no_such_note()
+        if note.text != text:
+            note.text = text
+            note.save(update_fields=["text"])
+            audit.record(user, audit.Action.NOTE_EDITED, conversation_id, note_id=note_id)
+    return note
+
+
+@log.retrying
+def delete_note(*, user: Any, conversation_id: int, note_id: int) -> None:
+    """Take back one's own note: the row stays as a mark, its text goes, from the log too. A second
+    time changes nothing. Raises Forbidden, NotFound.
+    """
+    stream = note_events.stream_of(conversation_id)
+    with log.writing(stream):
+        note = _own_note(user, conversation_id, note_id)
+        if note.deleted_at:
+            return
+        now = timezone.now()
+        Note._base_manager.filter(pk=note_id).update(text="", deleted_at=now)
+
+        def blank(frame: dict[str, Any]) -> bool:
+            concerned = "text" in frame and frame.get("note_id") == note_id
+            if concerned:
+                frame["text"] = ""
+            return concerned
+
+        scrub([stream], f'"note_id":{note_id}', blank)
+        log.append(stream, note_events.NoteDeleted(note_id=note_id, deleted_at=timestamp(now)))
+        audit.record(user, audit.Action.NOTE_DELETED, conversation_id, note_id=note_id)
+
+
+def _own_note(user: Any, conversation_id: int, note_id: int) -> Note:
+    require(user, ADD_NOTES)
+    conversation = conversation_for(user, conversation_id)
+    note = Note.objects.filter(conversation=conversation, pk=note_id).first()
+    if note is None:
+        raise _no_such_note()
+    if note.author_id != user.pk:
+        raise Forbidden("This note is somebody else's.")
+    return note
+
+
+def _no_such_note() -> NotFound:
+    return NotFound("There is no such note.")
 
 
 def welcome(user: Any, conversation_id: int) -> note_events.ConnectionEstablished:

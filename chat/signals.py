@@ -88,15 +88,32 @@ def remove(instance: Participant, **kwargs: Any) -> None:
 
 
 @receiver(pre_save, sender=Note)
-def number(instance: Note, raw: bool = False, **kwargs: Any) -> None:
-    if not raw and instance._state.adding:
+def complete_note(
+    instance: Note, raw: bool = False, update_fields: Any = None, **kwargs: Any
+) -> None:
+    instance._edited = False  # type: ignore[attr-defined]
+    if raw:
+        return
+    if instance._state.adding:
         instance.seq = log.next_seq(note_events.stream_of(instance.conversation_id))
+        return
+    stored = Note.objects.filter(pk=instance.pk).only("text", "deleted_at").first()
+    if stored and stored.deleted_at:  # what was taken back stays so
+        instance.text, instance.deleted_at = "", stored.deleted_at
+    elif stored and stored.text != instance.text and "text" in (update_fields or ("text",)):
+        instance._edited, instance.edited_at = True, timezone.now()  # type: ignore[attr-defined]
 
 
 @receiver(post_save, sender=Note)
 def publish_note(instance: Note, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    stream = note_events.stream_of(instance.conversation_id)
     if created and not raw:
-        log.append(note_events.stream_of(instance.conversation_id), note_events.note(instance))
+        log.append(stream, note_events.note(instance))
+    elif instance._edited and instance.edited_at:  # type: ignore[attr-defined]
+        edited = note_events.NoteEdited(
+            note_id=instance.pk, text=instance.text, edited_at=timestamp(instance.edited_at)
+        )
+        log.append(stream, edited)
 
 
 @receiver(pre_save, sender=Conversation)

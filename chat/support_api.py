@@ -58,6 +58,27 @@ class Notes(View):
         return answer(note_events.note(written.note), 200 if written.duplicate else 201)
 
 
+class Note(View):
+    @extend_schema(request=note_events.EditNote, responses=note_events.NoteAdded)
+    def patch(self, request: Request, conversation_id: str, note_id: int) -> Response:
+        """Edit one's own note; the audit log says so."""
+        asked = read_body(request, note_events.EditNote)
+        note = notes.edit_note(
+            user=request.user,
+            conversation_id=services.conversation_id(conversation_id),
+            note_id=note_id,
+            text=asked.text,
+        )
+        return answer(note_events.note(note))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, conversation_id: str, note_id: int) -> Response:
+        """Take back one's own note: its text goes, for everybody."""
+        id = services.conversation_id(conversation_id)
+        notes.delete_note(user=request.user, conversation_id=id, note_id=note_id)
+        return Response(status=204)
+
+
 class Unmask(View):
     @extend_schema(request=None, responses=queue_events.Unmasked)
     def post(self, request: Request, conversation_id: str, message_id: int) -> Response:

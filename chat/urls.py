@@ -33,6 +33,11 @@ urlpatterns = [
         name="conversation-claim",
     ),
     path("conversations/<str:conversation_id>/notes/", support_api.Notes.as_view(), name="notes"),
+    path(
+        "conversations/<str:conversation_id>/notes/<int:note_id>/",
+        support_api.Note.as_view(),
+        name="note",
+    ),
     path("canned-replies/", support_api.CannedReplies.as_view(), name="canned-replies"),
     path("agents/", support_api.Agents.as_view(), name="agents"),
     path("messages/search/", api.MessageSearch.as_view(), name="message-search"),

@@ -381,6 +381,38 @@ def test_private_notes_stay_with_support(site, browser, log_in, dial, make_user,
     assert Message.objects.count() == 2
 
 
+def test_ones_own_note_is_edited_and_taken_back_for_other_agents_too(
+    browser, log_in, make_user, support
+):
+    from playwright.sync_api import expect
+
+    other = open_console(log_in(make_user("admin")), support)
+    page = open_console(browser, support)
+    page.keyboard.press("n")
+    page.keyboard.type("Clled him")
+    page.keyboard.press("Enter")
+    expect(texts(other).last).to_have_text("Clled him")
+    assert other.locator("article").last.get_by_role("button").count() == 0
+    note = page.locator("article").last
+    note.hover()
+    note.get_by_role("button", name="Edit").click()
+    expect(page.locator(".console-editing")).to_contain_text("Editing a note")
+    page.fill("#console-text", "Called him")
+    page.press("#console-text", "Enter")
+    for one in (page, other):
+        expect(texts(one).last).to_have_text("Called him")
+        expect(one.locator(".console-foot").last).to_contain_text("edited")
+    note.hover()
+    note.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog", name="Delete this note?")
+    dialog.get_by_role("button", name="Delete").click()
+    for one in (page, other):
+        expect(texts(one).last).to_have_text("This note was deleted.")
+    page.reload()
+    expect(texts(page).last).to_have_text("This note was deleted.")
+    assert Message.objects.count() == 1
+
+
 def test_canned_replies_come_by_their_code(browser, support):
     from playwright.sync_api import expect
 

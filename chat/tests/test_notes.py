@@ -9,12 +9,12 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from chat import events, note_events, notes, queue_events
-from chat.models import CannedReply, Message, Note
+from chat import events, note_events, notes, queue_events, services
+from chat.models import AuditEntry, CannedReply, Message, Note
 from chat.tests.test_events import AT
 from holodrive.realtime import log
 from holodrive.realtime.published import SilentWriteError
-from holodrive.realtime.wire import encode
+from holodrive.realtime.wire import NotFound, encode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,6 +72,14 @@ FRAMES = [
         f'"last_message_at":"{AT}",'
         '"last_message":{"message_id":4,"message":"Hi","sender_id":2,"sender_name":"S",'
         f'"created_at":"{AT}","deleted_at":null}}}}',
+    ),
+    (
+        note_events.NoteEdited(seq=2, note_id=3, text="Hi", edited_at=AT),
+        f'{{"type":"note_edited","seq":2,"note_id":3,"text":"Hi","edited_at":"{AT}"}}',
+    ),
+    (
+        note_events.NoteDeleted(seq=3, note_id=3, deleted_at=AT),
+        f'{{"type":"note_deleted","seq":3,"note_id":3,"deleted_at":"{AT}"}}',
     ),
     (
         queue_events.ConversationRead(conversation_id=2, user_id=7, up_to_id=4),
@@ -136,6 +144,56 @@ def test_notes_at_once_are_numbered_without_holes(asked, agent):
 
 def notes_stream(conversation):
     return f"conversation.{conversation.pk}.notes"
+
+
+def test_ones_own_note_can_be_edited_and_taken_back(asked, agent, make_agent, rest_of):
+    note = write(agent, asked, "Clled.").note
+    path = f"/api/conversations/{asked.pk}/notes/{note.pk}/"
+    client, other = (
+        rest_of(agent),
+        rest_of(make_agent("view_conversation", "view_note", "add_note")),
+    )
+    assert other.patch(path, {"text": "x"}, format="json").status_code == 403
+    assert other.delete(path).status_code == 403
+    assert rest_of(asked.rider).delete(path).status_code == 403
+    assert client.patch(path, {"text": " "}, format="json").status_code == 400
+    edited = client.patch(path, {"text": "Called."}, format="json")
+    assert (edited.status_code, edited.json()["text"]) == (200, "Called.")
+    client.patch(path, {"text": "Called."}, format="json")  # as it is
+    for _ in range(2):
+        assert client.delete(path).status_code == 204
+    assert client.patch(path, {"text": "x"}, format="json").status_code == 404
+    frames = [json.loads(event.text) for event in log.read(notes_stream(asked), 0, 99)]
+    assert [(one["type"], one["seq"], one.get("text")) for one in frames] == [
+        ("note", 1, ""),
+        ("note_edited", 2, ""),
+        ("note_deleted", 3, None),
+    ]
+    (row,) = client.get(f"/api/conversations/{asked.pk}/notes/").json()["results"]
+    assert (row["text"], row["deleted_at"]) == ("", frames[2]["deleted_at"])
+    done = AuditEntry.objects.filter(action__startswith="note").order_by("id")
+    assert [(one.actor_id, one.action, one.detail) for one in done] == [
+        (agent.pk, "note_edited", {"note_id": note.pk}),
+        (agent.pk, "note_deleted", {"note_id": note.pk}),
+    ]
+
+
+def test_a_note_of_another_conversation_is_none(asked, agent, make_user):
+    note = write(agent, asked).note
+    other = services.open_support(user=make_user("rider")).conversation
+    with pytest.raises(NotFound):
+        notes.delete_note(user=agent, conversation_id=other.pk, note_id=note.pk)
+
+
+def test_a_note_that_is_saved_is_told_of_and_one_taken_back_stays_so(asked, agent):
+    note = write(agent, asked).note
+    note.text = "Called twice."
+    note.save()
+    notes.delete_note(user=agent, conversation_id=asked.pk, note_id=note.pk)
+    note.save()  # knows nothing of that
+    assert Note.objects.get().text == ""
+    kinds = [json.loads(event.text)["type"] for event in log.read(notes_stream(asked), 0, 99)]
+    assert kinds == ["note", "note_edited", "note_deleted"]
 
 
 async def test_riders_see_not_even_a_hole(asked, agent, make_agent, connect):

@@ -20,7 +20,7 @@ export class Composer {
   /** @type {CannedReply[]} */ #canned = [];
   /** @type {CannedReply[]} */ #offered = [];
   #chosen = 0;
-  /** @type {{messageId: number, before: Draft} | null} */ #editing = null;
+  /** @type {{id: number, isNote: boolean, before: Draft} | null} */ #editing = null;
   /** @type {Mode} */ mode = "reply";
 
   /** @param {number} longest code points */
@@ -31,7 +31,7 @@ export class Composer {
   /**
    * @param {object} user
    * @param {(text: string, isNote: boolean) => void} user.onSend
-   * @param {(messageId: number, text: string) => void} user.onEdited
+   * @param {(id: number, text: string, isNote: boolean) => void} user.onEdited
    * @param {(draft: Draft) => void} user.onDraft
    * @param {(isTyping: boolean) => void} user.onTyping
    * @param {() => void} user.onEditLast
@@ -126,10 +126,10 @@ export class Composer {
 
   // Editing
 
-  /** @param {number} messageId @param {string} text */
-  edit(messageId, text) {
-    this.#editing = { messageId, before: this.#editing?.before ?? this.#draft };
-    this.#fill({ text, isNote: false });
+  /** @param {number} id of a message or note @param {string} text @param {boolean} isNote */
+  edit(id, text, isNote) {
+    this.#editing = { id, isNote, before: this.#editing?.before ?? this.#draft };
+    this.#fill({ text, isNote });
     this.focus();
     this.#text.setSelectionRange(text.length, text.length);
   }
@@ -147,9 +147,9 @@ export class Composer {
     if (!text.trim() || this.#left < 0) return;
     this.user?.onTyping(false);
     if (this.#editing) {
-      const { messageId } = this.#editing;
+      const { id, isNote } = this.#editing;
       this.stopEditing();
-      this.user?.onEdited(messageId, text);
+      this.user?.onEdited(id, text, isNote);
       return;
     }
     const isNote = this.mode === "note";

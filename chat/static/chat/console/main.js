@@ -292,18 +292,25 @@ function change(fields) {
 }
 
 /** @param {Entry} entry */
-function edit({ message, text }) {
-  if (message) composer.edit(message.message_id, text);
+function edit({ message, note, text }) {
+  if (message) composer.edit(message.message_id, text, false);
+  else if (note) composer.edit(note.note_id, text, true);
+}
+
+function dialogTexts() {
+  return /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#console-confirm [data-about]"));
 }
 
 /** @param {Entry} entry */
-function remove({ message }) {
+function remove({ message, note }) {
   const from = room;
-  if (!from || !message) return;
+  if (!from || (!message && !note)) return;
+  for (const about of dialogTexts()) about.hidden = about.dataset.about !== (note ? "note" : "message");
   const dialog = /** @type {HTMLDialogElement} */ (find("#console-confirm"));
   dialog.returnValue = "";
   dialog.onclose = () => {
-    if (dialog.returnValue === "delete") attempt(() => from.remove(message.message_id));
+    if (dialog.returnValue === "delete" && message) attempt(() => from.remove(message.message_id));
+    else if (dialog.returnValue === "delete" && note) attempt(() => from.removeNote(note.note_id));
     threadView.focus();
   };
   dialog.showModal();
@@ -329,9 +336,9 @@ composer.listen({
     threadView.toNewest();
     room?.send(text, isNote);
   },
-  onEdited(messageId, text) {
+  onEdited(id, text, isNote) {
     const edited = room;
-    if (edited) attempt(() => edited.edit(messageId, text));
+    if (edited) attempt(() => (isNote ? edited.editNote(id, text) : edited.edit(id, text)));
   },
   onDraft: ({ text, isNote }) => room && drafts(me.user_id, room.id).set(text, isNote),
   onTyping: (isTyping) => room?.setTyping(isTyping),

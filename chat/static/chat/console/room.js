@@ -80,7 +80,7 @@ export class Room {
     this.#noteSocket = connect({
       url: this.#api.socket(`/ws/support/notes/${this.id}/`),
       reload: () => this.#reloadNotes(),
-      onFrame: (frame) => frame.type === "note" && this.#frame(frame), // its first frame says nothing of who is online
+      onFrame: (frame) => frame.type.startsWith("note") && this.#frame(frame), // its first frame says nothing of who is online
     });
   }
 
@@ -316,6 +316,16 @@ export class Room {
   /** @param {number} messageId */
   async remove(messageId) {
     await this.#api.delete(`${this.#path}messages/${messageId}/`);
+  }
+
+  /** Shown once the server has it. @param {number} noteId @param {string} text */
+  async editNote(noteId, text) {
+    await this.#api.patch(`${this.#path}notes/${noteId}/`, { text });
+  }
+
+  /** @param {number} noteId */
+  async removeNote(noteId) {
+    await this.#api.delete(`${this.#path}notes/${noteId}/`);
   }
 
   /** @param {number} messageId */

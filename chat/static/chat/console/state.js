@@ -17,14 +17,14 @@
  *   created_at: string, client_message_id: string | null, edited_at?: string, deleted_at?: string, masked?: boolean}}
  *   Message
  * @typedef {{note_id: number, text: string, author_id: number, author_name: string, client_note_id: string | null,
- *   created_at: string}} Note
+ *   created_at: string, edited_at?: string, deleted_at?: string}} Note
  * @typedef {{id: string, isNote: boolean, text: string, created_at: string, problem: string | null}} Letter
  *   on its way, or refused with a problem
  * @typedef {"sent" | "delivered" | "read"} Tick
  * @typedef {"mine" | "unassigned" | "all" | "closed"} Filter
  * @typedef {{key: string, at: string, authorId: number, authorName: string, text: string, isFromSupport: boolean,
- *   isMine: boolean, isNote: boolean, message?: Message, letter?: Letter, tick?: Tick, canChange?: boolean,
- *   unmasked?: boolean}} Entry one bubble
+ *   isMine: boolean, isNote: boolean, message?: Message, letter?: Letter, note?: Note, tick?: Tick,
+ *   canChange?: boolean, isEdited?: boolean, isDeleted?: boolean, unmasked?: boolean}} Entry one bubble
  */
 
 const EDITABLE_MS = 15 * 60_000;
@@ -155,6 +155,8 @@ export class Thread {
     else if (frame.type === "presence") this.#presence(frame);
     else if (frame.type === "participant_removed") this.people = this.people.filter((one) => one.user_id !== frame.user_id);
     else if (frame.type === "note") this.putNote(/** @type {any} */ (frame));
+    else if (frame.type === "note_edited") this.#changeNote(frame.note_id, { text: frame.text, edited_at: frame.edited_at });
+    else if (frame.type === "note_deleted") this.#changeNote(frame.note_id, { text: "", deleted_at: frame.deleted_at });
   }
 
   /** What is in no log may have been missed: the first frame says it anew. @param {Frame} frame */
@@ -196,6 +198,12 @@ export class Thread {
     if (!message) return;
     this.#messages.set(id, { ...message, ...fields });
     this.#unmasked.delete(id);
+  }
+
+  /** @param {number} id @param {Partial<Note>} fields */
+  #changeNote(id, fields) {
+    const note = this.#notes.get(id);
+    if (note) this.#notes.set(id, { ...note, ...fields });
   }
 
   /** @param {number} userId @param {number} read @param {number} delivered */
@@ -287,7 +295,7 @@ export class Thread {
 
   /** The newest of one's own that can still be edited. */
   get lastEditable() {
-    return this.entries.filter((entry) => entry.canChange && isEditable(entry)).at(-1);
+    return this.entries.filter((entry) => entry.canChange && !entry.isNote && isEditable(entry)).at(-1);
   }
 
   /** @param {Message} message @returns {Entry} */
@@ -306,6 +314,8 @@ export class Thread {
       isNote: false,
       message,
       tick: message.is_from_support ? this.#tick(message) : undefined,
+      isDeleted: Boolean(message.deleted_at),
+      isEdited: Boolean(message.edited_at) && !message.deleted_at,
       canChange: isMine && !message.deleted_at,
     };
   }
@@ -315,7 +325,9 @@ export class Thread {
     const isMine = note.author_id === this.#me.user_id;
     const key = `note-${note.client_note_id && isMine ? note.client_note_id : note.note_id}`;
     const { created_at: at, author_id: authorId, author_name: authorName, text } = note;
-    return { key, at, authorId, authorName, text, isFromSupport: true, isMine, isNote: true };
+    const isDeleted = Boolean(note.deleted_at);
+    const isEdited = Boolean(note.edited_at) && !isDeleted;
+    return { key, at, authorId, authorName, text, isFromSupport: true, isMine, isNote: true, note, isDeleted, isEdited, canChange: isMine && !isDeleted };
   }
 
   /** @param {Letter} letter @returns {Entry} */
@@ -340,9 +352,9 @@ function isBefore(a, b) {
   return a < b;
 }
 
-/** As the server judges it, by this machine's clock: the server has the last word. @param {Entry} entry */
+/** Notes always. As the server judges it, by this machine's clock: the server has the last word. @param {Entry} entry */
 export function isEditable(entry) {
-  return Date.now() - new Date(entry.at).getTime() < EDITABLE_MS;
+  return entry.isNote || Date.now() - new Date(entry.at).getTime() < EDITABLE_MS;
 }
 
 /** The pages of one filter or search that were loaded, kept up to date. */

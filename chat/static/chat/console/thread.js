@@ -195,7 +195,7 @@ export class ThreadView {
     node.className = `console-entry ${side}`;
     node.classList.toggle("console-is-continued", isContinued);
     node.classList.toggle("console-is-note", entry.isNote);
-    node.classList.toggle("console-is-deleted", Boolean(entry.message?.deleted_at));
+    node.classList.toggle("console-is-deleted", Boolean(entry.isDeleted));
     node.classList.toggle("console-is-failed", Boolean(entry.letter?.problem));
     node.classList.toggle("console-is-sending", Boolean(entry.letter && !entry.letter.problem));
     node.dataset.key = entry.key;
@@ -237,7 +237,7 @@ export class ThreadView {
 
   /** @param {Entry} entry */
   #text(entry) {
-    if (entry.message?.deleted_at) return element("p", "console-text", gettext("This message was deleted."));
+    if (entry.isDeleted) return element("p", "console-text", entry.isNote ? gettext("This note was deleted.") : gettext("This message was deleted."));
     const text = element("p", "console-text");
     text.dir = "auto";
     text.append(...linked(entry.text));
@@ -250,11 +250,11 @@ export class ThreadView {
     time.dateTime = entry.at;
     time.title = momentText(entry.at);
     const foot = element("p", "console-foot");
-    if (entry.message?.edited_at && !entry.message.deleted_at) foot.append(element("span", "", gettext("edited")));
+    if (entry.isEdited) foot.append(element("span", "", gettext("edited")));
     if (entry.unmasked) foot.append(element("span", "", gettext("original shown")));
     foot.append(time);
     if (entry.letter) foot.append(this.#mark(entry.letter.problem ? "failed" : "sending", entry.letter.problem ? gettext("Not sent") : gettext("Sending…")));
-    else if (entry.tick && !entry.message?.deleted_at) foot.append(this.#mark(entry.tick, TICK[entry.tick]()));
+    else if (entry.tick && !entry.isDeleted) foot.append(this.#mark(entry.tick, TICK[entry.tick]()));
     return foot;
   }
 
