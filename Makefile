@@ -5,13 +5,14 @@
 # make messages  texts that templates and scripts want translated, into locale/; see CONTRIBUTING.md
 # make images  the pictures of docs/images/; look at them before you commit
 # make soak   the promises, each proved by numbers; minutes
+# make rolling  a rolling deploy under 2,000 sockets; with ARGS="--set sockets=500" fewer
 # make sabotage   one defence after another taken away: its test must notice; minutes
 # make bench  our servers beside their peers; 20 minutes, with ARGS=--quick a few
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check docs soak sabotage bench format
+.PHONY: run test check docs soak rolling sabotage bench format
 
 run: .venv/runtime .env
 	@$(BIN)/python manage.py migrate -v 0
@@ -53,6 +54,9 @@ images: .venv/development
 
 soak: .venv/development
 	@$(BIN)/python -W ignore -m testing.soak
+
+rolling: .venv/development
+	@$(BIN)/python -W ignore -m testing.soak rolling $(ARGS)
 
 sabotage: .venv/development
 	@$(BIN)/python -m testing.sabotage

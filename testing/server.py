@@ -43,8 +43,9 @@ class ServerProcess:
     tests' own.
     """
 
-    def __init__(self, kind: str = "serve", **settings: str) -> None:
+    def __init__(self, kind: str = "serve", code: Path = ROOT, /, **settings: str) -> None:
         self.kind = kind
+        self.code = code  # where manage.py is
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.environment = os.environ | {
@@ -61,7 +62,7 @@ class ServerProcess:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
-                cwd=ROOT,
+                cwd=self.code,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -77,19 +78,19 @@ class ServerProcess:
                     raise AssertionError(f"the server did not start:\n{self.log()}") from None
                 time.sleep(0.02)
 
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        return self._end(signal.SIGTERM)
+    def stop(self, seconds: float = 20) -> int:
+        """SIGTERM; the exit code. Fails if that takes longer."""
+        return self._end(signal.SIGTERM, seconds)
 
     def kill(self) -> int:
         return self._end(signal.SIGKILL)
 
-    def _end(self, how: signal.Signals) -> int:
+    def _end(self, how: signal.Signals, seconds: float = 20) -> int:
         if self.process is None:
             return 0
         self.process.send_signal(how)
         try:
-            return self.process.wait(20)
+            return self.process.wait(seconds)
         finally:
             self.process = None
 

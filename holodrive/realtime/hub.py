@@ -257,6 +257,7 @@ class Hub:
         self._work: set[asyncio.Task[None]] = set()
         self._reconciled_to: list[int] = []
         self._closing = False
+        self._warned_of_another_version = False
         if isinstance(self.layer, ConfirmedPubSubLayer):
             self.layer.loop_layer().on_confirmed = self._confirmed
         self._tasks = [
@@ -438,10 +439,19 @@ class Hub:
     def _received(self, message: dict[str, Any]) -> None:
         if publish.is_own(message):
             return
+        if not publish.is_of_this_version(message):
+            self._warn_of_another_version()
+            return
         if "p" in message:
             self.presence.heard(message["p"])
         self._take(News(*(message.get(key, ()) for key in "exd")))
         metrics.lag.observe(max(0.0, time.time() - message["t"]))
+
+    def _warn_of_another_version(self) -> None:
+        """Once: in a rolling deploy every wake-up of the other half is one."""
+        if not self._warned_of_another_version:
+            logger.warning("Processes of another version run: their events arrive by reconcile")
+            self._warned_of_another_version = True
 
     def _announce_presence(self, change: dict[str, Any]) -> None:
         self.waker.send([WakeUp(BULK_GROUP, publish.signed({"p": change}))])

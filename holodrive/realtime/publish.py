@@ -28,6 +28,9 @@ from holodrive.realtime.wire import Frame, LoggedEvent, encode
 logger = logging.getLogger(__name__)
 
 BULK_GROUP = "realtime.bulk"  # every hub is a member
+# Of what a wake-up looks like; another one's are not read. It changes when an older process could
+# not read them: a key more is ignored, and needs no new version.
+VERSION = 1
 _BULK_ABOVE = 20  # streams in one commit: from here on one wake-up for all costs less than one each
 TIMEOUT = 0.25  # seconds, for a connect as for a reply; a healthy PUBLISH takes 0.15 ms
 _TIMEOUTS = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
@@ -130,6 +133,10 @@ def is_own(message: dict[str, Any]) -> bool:
     return message.get("from") == _origin(os.getpid())
 
 
+def is_of_this_version(message: dict[str, Any]) -> bool:
+    return message.get("v") == VERSION
+
+
 def _wake_ups(news: News) -> list[WakeUp]:
     groups: dict[str, dict[str, list[Any]]] = {}
     for key, part in (("e", news.events), ("x", news.told)):
@@ -143,7 +150,7 @@ def _wake_ups(news: News) -> list[WakeUp]:
 
 
 def signed(message: dict[str, Any]) -> dict[str, Any]:
-    return {**message, "t": time.time(), "from": _origin(os.getpid())}
+    return {**message, "v": VERSION, "t": time.time(), "from": _origin(os.getpid())}
 
 
 class Breaker:

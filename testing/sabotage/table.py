@@ -57,6 +57,21 @@ DEFENCES = (
         f"{_T}/test_hub.py::test_an_echo_neither_comes_again_nor_delays_what_follows",
     ),
     Defence(
+        "wake-ups of another version are not read",
+        f"{_R}/hub.py",
+        "        if not publish.is_of_this_version(message):",
+        "        if False:",
+        f"{_T}/test_hub.py"
+        "::test_a_wake_up_of_another_version_is_not_read_and_reconcile_brings_its_event",
+    ),
+    Defence(
+        "a deploy brings the sockets back spread over time",
+        f"{_R}/drain.py",
+        "        for socket, delay_ms in zip(sockets, delays(len(sockets), self._seconds), strict=True):",
+        "        for socket, delay_ms in ((socket, 0) for socket in sockets):",
+        "testing/soak/tests/test_soak.py::test_a_proof_holds_in_its_short_form[rolling]",
+    ),
+    Defence(
         "a jump is repaired from the log",
         f"{_R}/hub.py",
         "                topic.repair = self.loop.call_later(_STRAGGLERS, self._repair_gap, topic)",

@@ -37,7 +37,9 @@ class Verdict:
 
     def __str__(self) -> str:
         counts = [f"{name} {count}" for name, count in self.faults.items()]
-        sizes = [f"{name} {value:.1f}" for name, (value, _) in self.measured.items()]
+        sizes = [
+            f"{name} {value:.1f} bound {bound:g}" for name, (value, bound) in self.measured.items()
+        ]
         missing = f" of {self.wanted}" if self.checked < self.wanted else ""
         return " ".join([*counts, *sizes, f"checked {self.checked}{missing}"])
 

@@ -8,11 +8,13 @@ import importlib
 import os
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from testing import services
 from testing.soak import NO_LIMITS, Verdict
 
-PROOFS = ("delivery", "frames", "doors", "canary", "slow_reader", "histories", "idle")
+PROOFS = ("delivery", "frames", "doors", "canary", "slow_reader", "histories", "idle", "rolling")
 
 
 def main() -> int:
@@ -34,6 +36,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m testing.soak", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(PROOFS))
     parser.add_argument("--short", action="store_true", help="as in make test")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a part of the scale"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     unknown = set(options.names) - set(PROOFS)
@@ -64,10 +69,15 @@ def _prove(name: str, options: argparse.Namespace) -> Verdict:
 
     call_command("flush", verbosity=0, interactive=False)
     proof = importlib.import_module(f"testing.soak.{name}")
-    scale = proof.SHORT if options.short else proof.FULL
+    scale = _changed(proof.SHORT if options.short else proof.FULL, options.set)
     print(f"{name}: seed {options.seed}", file=sys.stderr)
     verdict: Verdict = proof.prove(scale, options.seed, _progress)
     return verdict
+
+
+def _changed(scale: Any, changes: Sequence[str]) -> Any:
+    parts = dict(change.split("=", 1) for change in changes)
+    return scale._replace(**{name: type(getattr(scale, name))(parts[name]) for name in parts})
 
 
 def _progress(text: str) -> None:

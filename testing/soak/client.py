@@ -5,6 +5,7 @@ what is not acknowledged. What docs/how-to/clients tells every app to do, in one
 import asyncio
 import json
 import random
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.request import Request, urlopen
@@ -51,6 +52,8 @@ class Client:
         self.unacknowledged: dict[str, str] = {}
         self.sent = 0
         self.connects = self.reloads = self.retries = 0
+        self.dials: list[float] = []  # when it began to connect, by time.monotonic
+        self._told_to_wait: float | None = None  # seconds, by a server that is about to stop
         self._socket: ClientConnection | None = None
         self._later: set[asyncio.Task[None]] = set()
 
@@ -58,19 +61,33 @@ class Client:
         """Connect, and connect again, until cancelled."""
         while True:
             try:
+                self.dials.append(time.monotonic())
                 await self._live(self.chance.choice(self.addresses))
             except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
-                await asyncio.sleep(self.chance.uniform(*_BACKOFF))
+                wait, self._told_to_wait = self._told_to_wait, None
+                await asyncio.sleep(self.chance.uniform(*_BACKOFF) if wait is None else wait)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._socket is not None
 
     def drop(self) -> None:
         """The network goes away, without a word to either side."""
         if self._socket is not None:
             self._socket.transport.abort()
 
-    async def _live(self, address: str) -> None:
-        url = f"ws://{address}{self.path}?last_seq={self.cursor}"
+    def _dial(self, address: str) -> connect:
+        return connect(f"ws://{address}{self._asked()}", **self._options())
+
+    def _asked(self) -> str:
+        return f"{self.path}?last_seq={self.cursor}"
+
+    def _options(self) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.token}"}
-        async with connect(url, additional_headers=headers, compression=None, proxy=None) as socket:
+        return {"additional_headers": headers, "compression": None, "proxy": None}
+
+    async def _live(self, address: str) -> None:
+        async with self._dial(address) as socket:
             self.connects += 1
             try:
                 while True:
@@ -94,10 +111,14 @@ class Client:
                 await self._send_new()
             case "resumed" if not frame["recovered"]:
                 await self._reload(address)
+            case "reconnect":
+                self._told_to_wait = frame["delay_ms"] / 1000
             case "error" if frame["ref"] in self.unacknowledged:
                 task = asyncio.create_task(self._retry(frame["ref"]))
                 self._later.add(task)
                 task.add_done_callback(self._later.discard)
+        if frame["type"] != "message_ack":  # whose seq is that of the chat_message
+            self.cursor = max(self.cursor, frame.get("seq", 0))
 
     def _arrived(self, frame: dict[str, Any]) -> None:
         if frame["seq"] <= self.reloaded_to:

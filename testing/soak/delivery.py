@@ -147,27 +147,36 @@ def stored() -> list[Arrival]:
     return [Arrival(*row) for row in rows]
 
 
-def judge(scale: Scale, clients: Sequence[Client], rows: Sequence[Arrival]) -> Verdict:
-    """Compare what is stored with what was sent, and what each client got with what is stored."""
+def compare(clients: Sequence[Client], sent: set[str], rows: Sequence[Arrival]) -> Counter[str]:
+    """The faults in one conversation: what is stored against what was sent, and what each client
+    got against what is stored.
+    """
     texts = Counter(row.text for row in rows)
-    sent = {f"{n}-{m}" for n, client in enumerate(clients) for m in range(client.sent)}
-    lost = len(sent - texts.keys())
-    doubled = sum(count - 1 for count in texts.values())
-    out_of_order = sum(row.seq != place for place, row in enumerate(rows, 1))
-    got = [Counter(client.arrivals) for client in clients]
-    for row in rows:
-        lost += sum(arrivals[row] == 0 for arrivals in got)
-        doubled += sum(max(0, arrivals[row] - 1) for arrivals in got)
+    faults = Counter(lost=len(sent - texts.keys()), doubled=0, out_of_order=0)
+    faults["doubled"] += sum(count - 1 for count in texts.values())
+    faults["out_of_order"] += sum(later.seq <= row.seq for row, later in itertools.pairwise(rows))
     for client in clients:
+        got = Counter(client.arrivals)
         seqs = [arrival.seq for arrival in client.arrivals]
-        out_of_order += sum(later <= earlier for earlier, later in itertools.pairwise(seqs))
+        faults["lost"] += sum(not got[row] for row in rows)
+        faults["doubled"] += sum(max(0, got[row] - 1) for row in rows)
+        faults["out_of_order"] += sum(b <= a for a, b in itertools.pairwise(seqs))
+    return faults
+
+
+def judge(scale: Scale, clients: Sequence[Client], rows: Sequence[Arrival]) -> Verdict:
+    """Nothing but messages is in this conversation, so their seqs have no holes."""
+    sent = {f"{n}-{m}" for n, client in enumerate(clients) for m in range(client.sent)}
+    faults = compare(clients, sent, rows)
+    if [row.seq for row in rows] != list(range(1, len(rows) + 1)):
+        faults["out_of_order"] += 1
     connects = sum(client.connects for client in clients)
     reloads = sum(client.reloads for client in clients)
     retries = sum(client.retries for client in clients)
     return Verdict(
-        checked=len(sent & texts.keys()),
+        checked=len(sent & {row.text for row in rows}),
         wanted=scale.messages,
-        faults={"lost": lost, "doubled": doubled, "out_of_order": out_of_order},
+        faults=dict(faults),
         where=f"{connection.vendor}, {len(clients)} clients, {connects} connects, "
         f"{scale.outages} outages of Redis, 1 kill -9, {reloads} reloads, {retries} retries",
     )

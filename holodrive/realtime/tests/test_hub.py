@@ -6,7 +6,7 @@ import random
 import pytest
 
 from holodrive.realtime import hub as hub_module
-from holodrive.realtime import log
+from holodrive.realtime import log, publish
 from holodrive.realtime.hub import Hub
 from holodrive.realtime.outbox import Outbox
 from holodrive.realtime.wire import CloseCode, LoggedEvent
@@ -48,7 +48,8 @@ class FakeLog:
         monkeypatch.setattr(hub_module, "in_database", self.in_database)
 
     async def in_database(self, function, *args):
-        return {log.behind: self.behind, log.heads: self.heads}[function](*args)
+        known = {log.behind: self.behind, log.heads: self.heads, log.last_id: self.last_id}
+        return {**known, log.tail: self.tail}[function](*args)
 
     def commit(self):
         seq = self.head + 1
@@ -64,6 +65,12 @@ class FakeLog:
 
     def heads(self, names):
         return {STREAM: self.head}
+
+    def last_id(self):
+        return self.head
+
+    def tail(self, after_id):
+        return log.Tail(self.head, self.heads([]))
 
 
 @pytest.fixture
@@ -99,6 +106,28 @@ async def test_an_echo_neither_comes_again_nor_delays_what_follows(hub, committe
     outbox = join(hub, 0)
     hub.accept([one, two, one, three])
     assert outbox.got == ["e1", "e2", "e3"]
+
+
+@pytest.mark.parametrize("version", [publish.VERSION + 1, "1", None])
+async def test_a_wake_up_of_another_version_is_not_read_and_reconcile_brings_its_event(
+    hub, committed, caplog, version
+):
+    event = committed.commit()
+    outbox = join(hub, 0)
+    of_another = {"v": version, "from": "elsewhere", "t": "soon", "e": [{"what": "it now is"}]}
+    for _ in range(2):
+        hub._received(of_another)
+    assert outbox.got == []
+    assert caplog.text.count("Processes of another version run") == 1
+    await hub.reconcile()
+    assert outbox.got == [event.text]
+
+
+async def test_a_wake_up_of_this_version_is_read_whatever_else_it_has(hub, committed):
+    outbox = join(hub, 0)
+    message = publish.signed({"e": [list(committed.commit())], "since_then": [1]})
+    hub._received({**message, "from": "elsewhere"})
+    assert outbox.got == ["e1"]
 
 
 async def test_a_jump_is_read_from_the_log(hub, committed, monkeypatch):

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from testing.parts import missing
-from testing.soak import Verdict, delivery, doors
+from testing.soak import Verdict, delivery, doors, rolling
 from testing.soak.__main__ import PROOFS
 from testing.soak.client import Arrival, Client
 
@@ -61,6 +61,14 @@ def test_a_message_that_is_lost_doubled_or_out_of_order_is_counted(arrivals, row
     verdict = delivery.judge(delivery.Scale(messages=3, clients=1), [client_with(arrivals)], rows)
     assert tuple(verdict.faults.values()) == expected
     assert verdict.checked == len({row.text for row in rows})
+
+
+@pytest.mark.parametrize(
+    ("moments", "most"),
+    [([], 0), ([3.0], 1), ([0, 1, 2, 3], 1), ([0, 0.5, 0.99, 1.2, 5], 3), ([1.0] * 7, 7)],
+)
+def test_the_busiest_second_is_found_wherever_it_begins(moments, most):
+    assert rolling.most_in_a_second(moments) == most
 
 
 def test_the_matrix_has_every_outcome_and_counts_a_wrong_one():
