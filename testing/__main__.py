@@ -37,7 +37,7 @@ ONCE = (
 
 # Tests wait for processes more than they compute. Each worker has its own database and Valkey, and
 # takes file after file in the order of conftest.py.
-_SPREAD = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+_SPREAD = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 class _Run:

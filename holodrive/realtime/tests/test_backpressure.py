@@ -63,7 +63,7 @@ def test_who_does_not_read_300_mb_costs_little_and_is_cut_off(
             publish.announce(events)
             with suppress(TimeoutError):
                 while received < len(events):
-                    rider.frame("chat_message", seconds=3)
+                    rider.frame("chat_message")
                     received += 1
                 break
         assert received == len(events)
@@ -119,7 +119,7 @@ def test_who_sends_300_mb_costs_little(start_server, dial, opened, make_user, ki
     print(f"{kind}: {before / MEBIBYTE:.1f} MiB and {more / MEBIBYTE:.1f} more")  # noqa: T201
     assert more < MORE_AT_MOST
     other.send({"type": "ping"})
-    other.frame("pong", seconds=3)
+    other.frame("pong")
 
 
 def test_a_flood_of_tiny_frames_leaves_the_others_their_turn(start_server, dial, opened, trip):
@@ -139,7 +139,7 @@ def test_a_flood_of_tiny_frames_leaves_the_others_their_turn(start_server, dial,
         driver = dial(server, f"/ws/chat/{trip.pk}/", trip.driver)
         for _ in range(20):
             driver.send({"type": "chat_message", "message": "Hi"})
-            driver.frame("message_ack", seconds=3)
+            driver.frame("message_ack")
     finally:
         stop.set()
         flooding.close()

@@ -56,7 +56,8 @@ async def test_connections_are_kept_from_one_call_to_the_next(connect, trip):
     assert len(used) <= settings.REALTIME_DATABASE_THREADS
 
 
-async def test_an_event_reaches_a_socket_without_a_query(connect, make_user, monkeypatch):
+async def test_an_event_reaches_a_socket_without_a_query(connect, make_user, monkeypatch, settings):
+    settings.REALTIME_RECONCILE_SECONDS = 3600  # which asks as well, but not for this event
     user = await sync_to_async(make_user)()
     bell = await connect("/ws/notifications/", user)
     calls = []

@@ -24,7 +24,8 @@ def prune(*args, **options):
 
 
 def seqs(stream):
-    return list(Event.objects.filter(stream__name=stream).values_list("seq", flat=True))
+    rows = Event.objects.filter(stream__name=stream).order_by("seq")
+    return list(rows.values_list("seq", flat=True))
 
 
 @pytest.fixture

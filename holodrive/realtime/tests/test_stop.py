@@ -19,7 +19,7 @@ from testing.raw import RawSocket
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SLOW = {"DJANGO_SETTINGS_MODULE": "testing.slow"}
-IN_TIME = drain.GRACE_SECONDS + 3.0  # behind the window: for the process to end
+IN_TIME = drain.GRACE_SECONDS + 10.0  # behind the window: for the process to end
 
 
 def frames_until_close(connection):
