@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from holodrive.realtime import log
+from testing import services
 from testing.browser import Site, context_of, running_chromium, session_of
 from testing.client import RemoteSocket, Socket, access_token
 from testing.server import ServerProcess
@@ -44,6 +45,12 @@ _LONG = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first, in whatever order pytest-randomly has put them."""
     items.sort(key=lambda item: item.path.name not in _LONG)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Behind the fixtures; and not only at exit, where xdist kills a worker that takes its time."""
+    services.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import redis
@@ -155,18 +156,23 @@ def program(name: str) -> str:
     return found
 
 
+_running = ExitStack()
+stop = _running.close
+atexit.register(stop)
+
+
 def prepare() -> None:
     """Start a Valkey and a database, and say so in the environment; both end with this process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a terminated run cleans up as well
     valkey = Valkey()
-    atexit.register(valkey.kill)
+    _running.callback(valkey.kill)
     if os.environ.get("TEST_DATABASE") == "postgresql":
         postgresql = PostgreSQL()
-        atexit.register(postgresql.stop)
+        _running.callback(postgresql.stop)
         database = postgresql.url
     else:
         home = Path(tempfile.mkdtemp(prefix="holodrive-tests-"))
-        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        _running.callback(shutil.rmtree, home, ignore_errors=True)
         os.environ["TEST_DATABASE_FILE"] = str(home / "test.sqlite3")
         database = f"sqlite:///{home / 'unused.sqlite3'}"
     os.environ |= {
