@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "holodrive.accounts",
     "notifications",
     "chat",
+    "push",
     "holodrive.asyncapi",
     "channels",
     "rest_framework",
@@ -111,6 +112,12 @@ CHAT_TRIP_DAYS = env.number("CHAT_TRIP_DAYS", 0)
 NOTIFICATIONS_READ_DAYS = env.number("NOTIFICATIONS_READ_DAYS", 0)
 CHAT_PHONE_REGION = env.text("CHAT_PHONE_REGION", "UZ")
 CHAT_REPLY_NEEDS_PERMISSION = env.flag("CHAT_REPLY_NEEDS_PERMISSION", default=False)
+
+# Push, for who has no app open. A channel is there once its keys are.
+PUSH_DELAY_SECONDS = env.seconds("PUSH_DELAY_SECONDS", 5, at_least=0)
+PUSH_MANDATORY_CATEGORIES = env.names("PUSH_MANDATORY_CATEGORIES", [])
+PUSH_SHOWN_DAYS = env.number("PUSH_SHOWN_DAYS", 30)
+PUSH_BACKENDS: dict[str, str] = {}
 
 # What clients dial; where the server listens follows from it unless REALTIME_BIND says otherwise.
 WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")

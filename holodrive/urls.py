@@ -15,6 +15,7 @@ urlpatterns = [
     path("api/", include("holodrive.realtime.urls")),
     path("api/", include("notifications.urls")),
     path("api/", include("chat.urls")),
+    path("api/", include("push.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/docs/realtime/", include("holodrive.asyncapi.urls")),

@@ -12,7 +12,7 @@ from holodrive.realtime import log
 from holodrive.realtime.models import Stream
 from holodrive.realtime.scrub import scrub
 from holodrive.realtime.wire import NotFound
-from notifications import events
+from notifications import events, hooks
 from notifications.models import CHUNK, Notification, unread_counts
 
 _UNREAD, _READ = Notification.Status.UNREAD, Notification.Status.READ
@@ -95,7 +95,15 @@ def mark_all_read(*, user: Any, up_to_id: int | None = None) -> events.AlreadyRe
         if not changed:
             return events.AlreadyRead(up_to_id=up_to_id, unread_count=count)
         log.append(stream, events.NotificationsRead(up_to_id=up_to_id, unread_count=count))
+        hooks.read.send(Notification, user_id=user.pk, up_to_id=up_to_id)
     return None
+
+
+def mark_seen(*, user: Any, up_to_id: int) -> None:
+    """Say that this user has looked at a screen that shows all up to that one. Stores nothing here:
+    who follows `hooks.seen` may.
+    """
+    hooks.seen.send(Notification, user_id=user.pk, up_to_id=up_to_id)
 
 
 def unread_of_conversation(user_id: int, conversation_id: int) -> QuerySet[Notification]:
@@ -161,8 +169,12 @@ def _mark(unread: Sequence[tuple[int, int]]) -> None:
     if not unread:
         return
     for start in range(0, len(unread), CHUNK):
-        ids = [id for id, _ in unread[start : start + CHUNK]]
-        Notification._base_manager.filter(pk__in=ids).update(status=_READ, read_at=timezone.now())
+        chunk: dict[int, int] = dict(unread[start : start + CHUNK])
+        rows = Notification._base_manager.filter(pk__in=chunk)
+        rows.update(status=_READ, read_at=timezone.now())
+        for reader in set(chunk.values()):
+            ids = [id for id, user_id in chunk.items() if user_id == reader]
+            hooks.read.send(Notification, user_id=reader, ids=ids)
     users = Counter(user_id for _, user_id in unread)
     counts = Counter(unread_counts(users)) + users
     for id, user_id in unread:

@@ -8,7 +8,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from holodrive.realtime import log
-from notifications import events
+from notifications import events, hooks
 from notifications.models import Notification, unread_counts
 
 
@@ -40,6 +40,10 @@ def append_event(instance: Notification, raw: bool = False, **kwargs: Any) -> No
     else:
         event = events.NotificationAdded(notification=body, unread_count=unread)
     log.append(events.stream_of(instance.recipient_id), event)
+    if known is None:
+        hooks.added.send(Notification, rows=[instance])
+    elif isinstance(event, events.NotificationRead):
+        hooks.read.send(Notification, user_id=instance.recipient_id, ids=[instance.pk])
 
 
 def _stored(instance: Notification) -> events.NotificationBody | None:

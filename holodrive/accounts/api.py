@@ -1,10 +1,9 @@
-"""Who one is, over REST: log in, refresh; me; the devices for pushes."""
+"""Who one is, over REST: log in, refresh; me."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,12 +11,9 @@ from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from chat.events import name_of
 from chat.models import is_support
-from holodrive.accounts import services
-from holodrive.accounts.models import Device
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime.api import RefreshToken
-from holodrive.realtime.rest import answer, read_body
-from holodrive.realtime.wire import checked_text, timestamp
+from holodrive.realtime.rest import answer
 
 
 class Credentials(msgspec.Struct, kw_only=True):
@@ -38,27 +34,6 @@ class MeItem(msgspec.Struct, kw_only=True):
     name: str
     role: Literal["admin", "rider", "driver"]
     is_support: bool
-
-
-class RegisterDevice(msgspec.Struct, kw_only=True):
-    """`token`: of the platform's push service."""
-
-    platform: Literal["android", "ios", "web"]
-    token: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
-
-    def __post_init__(self) -> None:
-        checked_text(self.token)
-
-
-class DeviceItem(msgspec.Struct, kw_only=True):
-    id: int
-    platform: Literal["android", "ios", "web"]
-    token: str
-    created_at: str
-
-
-class DeviceList(msgspec.Struct, kw_only=True):
-    results: list[DeviceItem]
 
 
 class Login(TokenObtainPairView):
@@ -92,34 +67,3 @@ class Me(APIView):
             is_support=is_support(user),
         )
         return answer(shown)
-
-
-class Devices(APIView):
-    @extend_schema(responses=DeviceList)
-    def get(self, request: Request) -> Response:
-        """The devices that the caller gets pushes on, at most 20."""
-        return answer(DeviceList(results=[_item(row) for row in services.devices_of(request.user)]))
-
-    @extend_schema(request=RegisterDevice, responses={200: DeviceItem, 201: DeviceItem})
-    def post(self, request: Request) -> Response:
-        """Register a device: 201; 200 if this push token was registered before."""
-        asked = read_body(request, RegisterDevice)
-        device, created = services.register_device(
-            user=request.user, platform=asked.platform, token=asked.token
-        )
-        return answer(_item(device), 201 if created else 200)
-
-
-class DeviceById(APIView):
-    @extend_schema(responses={204: None})
-    def delete(self, request: Request, device_id: int) -> Response:
-        """No more pushes on that device."""
-        services.remove_device(user=request.user, device_id=device_id)
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _item(row: Device) -> DeviceItem:
-    platform: Any = row.platform
-    return DeviceItem(
-        id=row.pk, platform=platform, token=row.token, created_at=timestamp(row.created_at)
-    )

@@ -17,7 +17,9 @@ class User(AbstractUser):
 
 
 class Device(models.Model):
-    """Where a user gets pushes."""
+    """Those of before `push.Device`, which has them all. Nothing reads or writes here; the table
+    goes once no process of that release runs any more.
+    """
 
     class Platform(models.TextChoices):
         ANDROID = "android", "Android"

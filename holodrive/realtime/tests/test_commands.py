@@ -16,7 +16,7 @@ from testing.client import wait_until
 from testing.services import ROOT, free_port
 
 PARTS = (
-    *("manage.py", "holodrive", "notifications", "chat", "templates"),
+    *("manage.py", "holodrive", "notifications", "chat", "push", "templates"),
     *("Makefile", ".env.example", "requirements.txt"),
 )
 OURS = (

@@ -16,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 from prometheus_client import start_http_server
 
-from holodrive.realtime import checks, embedded
+from holodrive.realtime import background, checks, embedded
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
 _BACKLOG = 4096  # a reconnect storm arrives at once
@@ -166,7 +166,8 @@ class Command(BaseCommand):
             f"Listening on {host}:{port} (Ctrl-C stops)"
         )
         self.stdout.flush()
-        server.run()
+        with background.running():
+            server.run()
 
 
 def _answer_metrics(bind: str) -> None:

@@ -1,0 +1,21 @@
+from django.apps import AppConfig
+from django.conf import settings
+
+# What a project that does not set these gets. holodrive/settings.py reads each from a variable.
+DEFAULTS = {
+    "PUSH_BACKENDS": {},
+    "PUSH_DELAY_SECONDS": 5.0,
+    "PUSH_MANDATORY_CATEGORIES": [],
+    "PUSH_SHOWN_DAYS": 30,
+}
+
+
+class PushConfig(AppConfig):
+    name = "push"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        for name, value in DEFAULTS.items():
+            if not hasattr(settings, name):
+                setattr(settings, name, value)
+        from push import retention, signals, worker  # noqa: F401 - they register themselves

@@ -1,0 +1,144 @@
+"""Devices that can be reached without a socket, what their users want to be told there, and what is
+still to be told. Nothing here publishes.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from notifications.models import Notification
+from push.quiet import zone
+
+CHANNELS = {"android": "mobile", "ios": "mobile", "web": "web"}
+
+
+def _known_zone(name: str) -> None:
+    try:
+        zone(name)
+    except ValueError as problem:
+        raise ValidationError(str(problem)) from None
+
+
+class Device(models.Model):
+    """Where a user gets pushes. `token` is what its push service knows it by: a registration token
+    of FCM, the endpoint of a Web Push subscription (whose `keys` are p256dh and auth). Whoever
+    registers it last has it.
+    """
+
+    class Platform(models.TextChoices):
+        ANDROID = "android", "Android"
+        IOS = "ios", "iOS"
+        WEB = "web", "Web"
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="push_devices"
+    )
+    platform = models.CharField(max_length=10, choices=Platform.choices)
+    token = models.CharField(max_length=1000, unique=True)
+    keys = models.JSONField(default=dict, blank=True)
+    name = models.CharField(max_length=100, blank=True)
+    # The login that registered it (a token's sid, or the digest of a session): both end together.
+    login = models.CharField(max_length=64, blank=True, db_index=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    renewed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    if TYPE_CHECKING:
+        user_id: int
+
+    def __str__(self) -> str:
+        return f"{self.get_platform_display()} of {self.user_id}"
+
+    @property
+    def channel(self) -> str:
+        """Which of PUSH_BACKENDS reaches it."""
+        return CHANNELS[self.platform]
+
+
+class Preference(models.Model):
+    """Whether a user wants that category (a notification_type) pushed on that channel. Without a
+    row: yes.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="push_preferences"
+    )
+    category = models.CharField(max_length=50)
+    channel = models.CharField(max_length=20)
+    is_enabled = models.BooleanField(default=True)
+
+    if TYPE_CHECKING:
+        user_id: int
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["user", "category", "channel"], name="push_preference_of_category"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category} on {self.channel}: {'yes' if self.is_enabled else 'no'}"
+
+
+class QuietHours(models.Model):
+    """When a user's devices stay silent, on the clock of that time zone; over midnight if `end` is
+    before `start`.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="push_quiet_hours",
+    )
+    start = models.TimeField()
+    end = models.TimeField()
+    time_zone = models.CharField(
+        max_length=64, validators=[_known_zone], help_text="Such as Asia/Tashkent."
+    )
+
+    if TYPE_CHECKING:
+        user_id: int
+
+    class Meta:
+        verbose_name_plural = "quiet hours"
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M} {self.time_zone}"
+
+
+class Push(models.Model):
+    """A notification that is, or may have to be, on its recipient's devices. Stored with the
+    notification, so that no crash in between forgets it; gone once there is nothing left to do.
+    """
+
+    notification = models.OneToOneField(
+        Notification, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    tag = models.CharField(max_length=64)  # of several with one tag, a device shows the newest
+    due_at = models.DateTimeField(null=True)  # when a worker looks at it; null: once it is read
+    is_sent = models.BooleanField(default=False)  # it may be on a device
+    is_read = models.BooleanField(default=False)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    devices = models.JSONField(null=True)  # ids of those that have not got it; null: all
+    created_at = models.DateTimeField(default=timezone.now)
+
+    if TYPE_CHECKING:
+        user_id: int
+        notification_id: int
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["due_at"], condition=models.Q(due_at__isnull=False), name="push_due"
+            ),
+            models.Index(fields=["user", "tag"], name="push_user_tag"),
+            models.Index(fields=["created_at"], name="push_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tag} to {self.user_id}"
