@@ -132,3 +132,14 @@ def test_the_devices_of_before_are_taken_over(make_user):
     found = Device.objects.order_by("token").values_list("token", "platform", "user")
     assert list(found) == [("a", "ios", second.pk), ("b", "android", first.pk)]
     assert get_user_model().objects.count() == 2
+
+
+@pytest.mark.parametrize("page", ["device", "preference", "quiethours"])
+def test_the_admin_shows_it_and_no_token(page, make_user, add_device):
+    device = add_device(make_user(), "a-secret-token")
+    browser = Client()
+    browser.force_login(make_user("admin"))
+    for path in (f"/admin/push/{page}/", f"/admin/push/device/{device.pk}/change/"):
+        answer = browser.get(path, follow=True)
+        assert answer.status_code == 200
+        assert "a-secret-token" not in answer.content.decode()
