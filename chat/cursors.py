@@ -54,8 +54,8 @@ def move_senders(messages: Sequence[Message]) -> None:
         conversation__in=[message.conversation_id for message in messages],
         user=Subquery(own.values("sender")[:1]),
     ).update(
-        last_read_id=Subquery(own.values("pk")[:1]),
-        last_delivered_id=Subquery(own.values("pk")[:1]),
+        last_read_id=Greatest("last_read_id", Subquery(own.values("pk")[:1])),
+        last_delivered_id=Greatest("last_delivered_id", Subquery(own.values("pk")[:1])),
     )
 
 

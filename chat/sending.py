@@ -28,6 +28,7 @@ from holodrive.realtime.wire import (
 )
 from notifications import services as notifications
 
+_TITLE = 200  # code points of a notification's title: a name alone may have 301
 _PREVIEW = 50  # code points of a message in its notification
 _MEMBERS = (Participant.Role.RIDER, Participant.Role.DRIVER)
 
@@ -97,8 +98,16 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
             if isinstance(answer, SentMessage) and not answer.duplicate
         ]
         Message.save_together(new)
-        follow_up(new)
+        if len(new) > 1:  # else its own signal has done it
+            if not all(map(_is_newest, new)):
+                # A project's own receiver has answered: what follows must come in between.
+                raise RuntimeError("a receiver went on in a conversation: each is saved by itself")
+            follow_up(new)
     return answers
+
+
+def _is_newest(message: Message) -> bool:
+    return log.next_seq(events.stream_of(message.conversation_id)) == message.seq + 1
 
 
 def _rooms(ids: Iterable[int]) -> dict[int, _Room]:
@@ -175,11 +184,13 @@ def follow_up(messages: Sequence[Message]) -> None:
         return
     # Of now: the instances in memory may be older than the rows.
     rooms = _rooms(message.conversation_id for message in messages)
+    unassigned = any(map(_asks_all_of_support, rooms.values()))
+    staff = set(support_staff().values_list("pk", flat=True)) if unassigned else set()
     changed, told, senders = {}, [], set()
     for message in messages:
         conversation = rooms[message.conversation_id].conversation
         changed[conversation.pk] = _moved_by(conversation, message)
-        told.append((_recipients(rooms[conversation.pk], message), _notification(message)))
+        told.append((_recipients(rooms[conversation.pk], message, staff), _notification(message)))
         senders.add((message.sender_id, conversation.pk))
     readers = notifications.with_unread(senders)
     notified = {user for recipients, _ in told for user in recipients}
@@ -211,7 +222,7 @@ def follow_up(messages: Sequence[Message]) -> None:
 
 def _notification(message: Message) -> dict[str, Any]:
     return {
-        "title": f"New message from {events.name_of(message.sender)}",
+        "title": f"New message from {events.name_of(message.sender)}"[:_TITLE],
         "message": f"New message in conversation: {message.text[:_PREVIEW]}...",
         "notification_type": "chat_message",
         "related_object_type": "conversation",
@@ -255,7 +266,12 @@ def tell_queue(message: Message) -> None:
     )
 
 
-def _recipients(room: _Room, message: Message) -> set[int]:
+def _asks_all_of_support(room: _Room) -> bool:
+    conversation = room.conversation
+    return conversation.kind == Conversation.Kind.SUPPORT and conversation.assignee_id is None
+
+
+def _recipients(room: _Room, message: Message, staff: set[int]) -> set[int]:
     """Participating riders and drivers; in support conversations also the assignee, or while nobody
     is assigned all active support staff. Never the sender, nor who has muted the conversation.
     """
@@ -263,7 +279,7 @@ def _recipients(room: _Room, message: Message) -> set[int]:
     found = {user for user, muted in room.members.items() if muted is None or muted <= now}
     if room.conversation.kind == Conversation.Kind.SUPPORT:
         assignee = room.conversation.assignee_id
-        found |= {assignee} if assignee else set(support_staff().values_list("pk", flat=True))
+        found |= {assignee} if assignee else staff
     return found - {message.sender_id}
 
 

@@ -65,9 +65,11 @@ def publish(
     stream = events.stream_of(instance.conversation_id)
     if created:
         if log.append(stream, events.chat_message(instance)) != instance.seq:
-            # Of several that are saved together, another receiver has answered one with an event
-            # of this stream: then each is saved by itself.
-            raise RuntimeError(f"{stream} has moved on while a message was saved")
+            # Of several, each is saved by itself then. Of one, a receiver is ahead of this one.
+            raise RuntimeError(
+                f"{stream} has moved on before its new message was told. List 'chat' in"
+                " INSTALLED_APPS ahead of apps whose receivers answer messages."
+            )
         if not together:
             sending.follow_up([instance])
     elif instance._edited and instance.edited_at:  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from django.db.models.signals import post_save
 from chat import consumers, services
 from chat.models import Conversation, Message, Participant
 from chat.services import Draft, SentMessage
-from holodrive.realtime import group_commit, log
+from holodrive.realtime import group_commit, log, publish
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.wire import ConversationClosed, IdempotencyConflict, NotFound
 from notifications.models import Notification
@@ -48,9 +48,11 @@ def receive():
     """Connects a receiver of saved messages, as a project's own code would."""
     receivers = []
 
-    def connect(receiver):
+    def connect(receiver, ahead=False):
         post_save.connect(receiver, sender=Message)
         receivers.append(receiver)
+        if ahead:
+            post_save.receivers.insert(0, post_save.receivers.pop())
 
     yield connect
     for receiver in receivers:
@@ -162,6 +164,46 @@ def test_a_projects_own_receivers_hear_of_each_message_once(trips, receive):
     ]
 
 
+def bot_that_answers(bot):
+    def reply(instance, **kwargs):
+        if instance.text == "ask":
+            Message(conversation=instance.conversation, sender=bot, text="answer").save()
+
+    return reply
+
+
+def test_a_receiver_that_answers_ahead_of_ours_is_told_where_it_belongs(trips, make_user, receive):
+    receive(bot_that_answers(make_user("rider", is_staff=True, is_superuser=True)), ahead=True)
+    with pytest.raises(RuntimeError, match="List 'chat' in INSTALLED_APPS ahead of"):
+        services.send_messages([draft(trips[0], "ask")])
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("problem", [OperationalError("database is locked"), ValueError("no")])
+def test_what_another_app_does_behind_the_commit_undoes_nothing(
+    trips, receive, caplog, monkeypatch, problem
+):
+    announced = []
+    monkeypatch.setattr(publish, "announce", lambda events, told: announced.extend(events))
+
+    def fail():
+        raise problem
+
+    receive(lambda **kwargs: transaction.on_commit(fail))
+    answer = services.send_message(user=trips[0].rider, conversation_id=trips[0].pk, text="Hi")
+    assert Message.objects.get() == answer.message
+    assert announced[0].stream == f"conversation.{trips[0].pk}"
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [problem]
+
+
+def test_the_longest_name_fits(trips):
+    rider = trips[0].rider
+    rider.first_name, rider.last_name = "A" * 150, "B" * 150
+    rider.save()
+    services.send_message(user=rider, conversation_id=trips[0].pk, text="Hi")
+    assert len(Notification.objects.get().title) == 200
+
+
 # Through sockets, which share by themselves
 
 
@@ -263,6 +305,30 @@ async def test_a_receiver_may_answer_in_another_conversation(sockets, held, rece
     assert [frame["message_id"] for frame in told] == [row.pk for row in rows]
 
 
+@pytest.mark.parametrize("text", ["first", "ask"])
+async def test_a_receiver_may_answer_in_the_same_conversation(
+    connect, make_user, trips, held, receive, sockets, text
+):
+    """Alone or among others, what a message brings about comes before what its answer does."""
+    bot = await sync_to_async(make_user)("rider", is_staff=True, is_superuser=True)
+    asked = (await sync_to_async(services.open_support)(user=trips[2].rider)).conversation
+    rider = await connect(f"/ws/chat/{asked.pk}/", trips[2].rider)
+    receive(bot_that_answers(bot))
+    if text == "first":
+        await say(sockets[0], text)
+    await say(rider, "ask")
+    await say(sockets[1], "other")
+    held.go.set()
+    assert (await answer(rider))["type"] == "message_ack"
+    assert (await answer(sockets[1]))["type"] == "message_ack"
+    await sync_to_async(asked.refresh_from_db)()
+    newest = await Message.objects.filter(conversation=asked).alatest("pk")
+    assert (newest.text, asked.waiting_since) == ("answer", None)
+    assert asked.last_message_at == newest.created_at
+    rung = Notification.objects.filter(related_object_id=asked.pk, recipient=trips[2].rider)
+    assert [row.status async for row in rung] == ["unread"]
+
+
 async def test_when_the_database_fails_all_are_told_and_none_is_tried_again(
     sockets, held, monkeypatch
 ):
@@ -302,6 +368,36 @@ async def test_a_transaction_that_hangs_is_waited_for_only_so_long(sockets, held
     assert (await answer(sockets[1]))["type"] == "message_ack"
     held.go.set()
     assert (await answer(sockets[0]))["type"] == "message_ack"
+
+
+async def test_many_who_wait_for_one_conversation_hold_one_thread(
+    connect, trips, held, make_user, sockets, monkeypatch
+):
+    monkeypatch.setattr(group_commit, "_PATIENCE", 0.01)
+    again = [await connect(f"/ws/chat/{trips[0].pk}/", trips[0].rider) for _ in range(3)]
+    await say(sockets[0], "hangs")
+    for socket in again:
+        await say(socket, "waits")
+    await say(sockets[1], "goes on")
+    assert (await answer(sockets[1]))["type"] == "message_ack"
+    assert held.sizes == [1, 1]
+    held.go.set()
+    for socket in (sockets[0], *again):
+        assert (await answer(socket))["type"] == "message_ack"
+
+
+async def test_what_ends_a_transaction_beyond_all_errors_is_answered(sockets, held, monkeypatch):
+    def fail(drafts):
+        if drafts[0].text == "cancelled":
+            raise asyncio.CancelledError
+        return held(drafts)
+
+    monkeypatch.setattr(services, "send_messages", fail)
+    await say(sockets[0], "first")
+    await say(sockets[1], "cancelled")
+    held.go.set()
+    assert (await answer(sockets[0]))["type"] == "message_ack"
+    assert (await answer(sockets[1]))["code"] == "internal"
 
 
 async def test_a_locked_conversation_holds_nobody_else_up(sockets, held, trips, monkeypatch):

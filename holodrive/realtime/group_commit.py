@@ -41,15 +41,16 @@ class _Queue(Generic[C, R]):
         self.waiting: list[_Waiting[C, R]] = []
         self.turn: asyncio.TimerHandle | None = None  # there while a transaction is waited for
         self.running: set[asyncio.Task[None]] = set()
+        self.busy: set[Hashable] = set()  # keys of the calls that run
 
 
 class GroupCommit(Generic[C, R]):
     """Await it with a call: it returns that call's own answer, or raises its own error.
 
     `together` does several calls in one transaction, in a database thread, and returns for each
-    the answer or the RealtimeError that refuses it. Calls of the same `key` are never in one
-    transaction. If it raises, and nothing was stored, each call is done by itself: so none fails,
-    or waits for a lock, on account of another.
+    the answer or the RealtimeError that refuses it. Calls of the same `key` are done one after
+    another, so that they hold one thread while they wait for a lock. If it raises, and nothing was
+    stored, each call is done by itself: so none fails, or waits for a lock, on account of another.
     """
 
     def __init__(
@@ -88,25 +89,30 @@ class GroupCommit(Generic[C, R]):
         left = []
         for waiting in queue.waiting:
             key = self._key(waiting.call)
-            if key in taken or len(taken) == _AT_ONCE:
+            if key in taken or key in queue.busy or len(taken) == _AT_ONCE:
                 left.append(waiting)
             else:
                 taken[key] = waiting
         queue.waiting = left
+        queue.busy |= taken.keys()
         return list(taken.values())
 
     async def _run(
         self, queue: _Queue[C, R], part: list[_Waiting[C, R]], turn: asyncio.TimerHandle
     ) -> None:
         try:
-            if len(part) == 1 or not await self._share(part):
-                await asyncio.gather(*map(self._run_alone, part))
+            if len(part) == 1 or not await self._share(queue, part):
+                await asyncio.gather(*(self._run_alone(queue, waiting) for waiting in part))
+        except BaseException as problem:
+            for waiting in part:
+                self._settle(queue, waiting, RuntimeError(f"not known to be done: {problem!r}"))
+            raise
         finally:
             if queue.turn is turn:
                 turn.cancel()
                 self._start(queue)
 
-    async def _share(self, part: list[_Waiting[C, R]]) -> bool:
+    async def _share(self, queue: _Queue[C, R], part: list[_Waiting[C, R]]) -> bool:
         """Whether all have their answers."""
         answers: Sequence[R | Exception]
         try:
@@ -117,14 +123,22 @@ class GroupCommit(Generic[C, R]):
                 return False
             answers = [problem] * len(part)  # if it came with the commit, they may be stored
         for waiting, answer in zip(part, answers, strict=True):
-            waiting.settle(answer)
+            self._settle(queue, waiting, answer)
         return True
 
-    async def _run_alone(self, waiting: _Waiting[C, R]) -> None:
+    async def _run_alone(self, queue: _Queue[C, R], waiting: _Waiting[C, R]) -> None:
+        answer: R | Exception
         try:
-            waiting.settle(await in_database(self._alone, waiting.call))
+            answer = await in_database(self._alone, waiting.call)
         except Exception as problem:  # noqa: BLE001 - it is the caller's
-            waiting.settle(problem)
+            answer = problem
+        self._settle(queue, waiting, answer)
+
+    def _settle(self, queue: _Queue[C, R], waiting: _Waiting[C, R], answer: R | Exception) -> None:
+        waiting.settle(answer)
+        queue.busy.discard(self._key(waiting.call))
+        if queue.turn is None:
+            self._start(queue)  # the next of this key, which nobody else begins
 
     def _impatiently(self, calls: Sequence[C]) -> Sequence[R | RealtimeError]:
         with log.impatient(_PATIENCE):

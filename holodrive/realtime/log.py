@@ -7,6 +7,7 @@ with log.writing("conversation.7"):       # one transaction, the stream locked f
 """
 
 import functools
+import logging
 import random
 import threading
 import time
@@ -21,6 +22,8 @@ from django.utils import timezone
 from holodrive.realtime import publish, wire
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.wire import LoggedEvent
+
+logger = logging.getLogger(__name__)
 
 # Takes every lock in one statement and one order; the first event of most writes is numbered by it
 # too.
@@ -72,6 +75,10 @@ class _Write:
         self._told: list[tuple[publish.Told, _Block | None]] = []
         self._blocks: set[_Block] = set()
         self._block: _Block | None = None
+        self._events: list[LoggedEvent] = []
+        self.is_committed = False
+        # First of all hooks: one of another app that raises stops those behind it.
+        transaction.on_commit(self._announce, robust=True)
         self._hooks_before = len(connections[DEFAULT_DB_ALIAS].run_on_commit)
 
     @contextmanager
@@ -135,7 +142,7 @@ class _Write:
         self._told.append((told, self._block))
 
     def store(self) -> None:
-        """Insert the events, correct the heads of streams that did not get just one, announce."""
+        """Insert the events, correct the heads of streams that did not get just one."""
         self._forget_rolled_back()
         corrections: dict[int, list[int]] = {}
         for stream in self._locked.values():
@@ -148,10 +155,13 @@ class _Write:
             Event(stream_id=id, seq=event.seq, text=event.text, created_at=now)
             for id, event, _ in self._appended
         )
-        events = [event for _, event, _ in self._appended]
+        self._events = [event for _, event, _ in self._appended]
+
+    def _announce(self) -> None:
+        self.is_committed = True
         told = [told for told, _ in self._told]
-        if events or told:
-            transaction.on_commit(lambda: publish.announce(events, told), robust=True)
+        if self._events or told:
+            publish.announce(self._events, told)
 
 
 # Django's connections belong to a thread, so does the block open on one.
@@ -165,8 +175,9 @@ def writing(*names: str) -> Iterator[None]:
 
     Blocks nest: an inner one locks what is still missing (so take `conversation.*` outside of
     `user.*`: locks are safe from deadlock in the order of the names) and is stored with the
-    outermost. An exception rolls everything back, numbers included. Raises OperationalError on a
-    lock time-out (2 s on PostgreSQL).
+    outermost. An exception rolls everything back, numbers included; one that another app's
+    on_commit hook raises comes too late for that, and is logged. Raises OperationalError on a lock
+    time-out (2 s on PostgreSQL).
     """
     outer: _Write | None = getattr(_thread, "write", None)
     if outer is not None:
@@ -174,15 +185,22 @@ def writing(*names: str) -> Iterator[None]:
             outer.lock(names)
             yield
         return
-    with transaction.atomic():
-        write = _thread.write = _Write()
-        try:
-            _limit_waiting()
-            write.lock(names)
-            yield
-            write.store()
-        finally:
-            _thread.write = None
+    write: _Write | None = None
+    try:
+        with transaction.atomic():
+            write = _thread.write = _Write()
+            try:
+                _limit_waiting()
+                write.lock(names)
+                yield
+                write.store()
+            finally:
+                _thread.write = None
+    except Exception:
+        if write is None or not write.is_committed:
+            raise
+        # Nobody may take it for undone, and do it again.
+        logger.exception("This is stored, but what another app does behind the commit failed")
 
 
 @contextmanager

@@ -53,16 +53,18 @@ class PublishedModel(models.Model):
 
     @classmethod
     def save_together(cls, rows: Sequence[Self]) -> None:
-        """Save new rows, each of other streams than the rest, by one INSERT. Each has its signals,
-        those after it with `together=True` as well: what is done for all at once is not theirs.
+        """Save new rows, each of other streams than the rest, by one INSERT. Each has its signals.
+        If there are several, those after it come with `together=True`: what is done for all at once
+        is not theirs.
         """
         said: dict[str, Any] = {"raw": False, "using": DEFAULT_DB_ALIAS, "update_fields": None}
+        many = len(rows) > 1
         with log.writing(*chain.from_iterable(row.streams() for row in rows)):
             for row in rows:
                 pre_save.send(sender=cls, instance=row, **said)
             cls._base_manager.bulk_create(rows)
             for row in rows:
-                post_save.send(sender=cls, instance=row, created=True, together=True, **said)
+                post_save.send(sender=cls, instance=row, created=True, together=many, **said)
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: there is no frame yet that tells the apps of it."""
