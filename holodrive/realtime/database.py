@@ -30,6 +30,11 @@ def executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.REALTIME_DATABASE_THREADS, thread_name_prefix="realtime-db")
 
 
+def queued() -> int:
+    """Calls that wait for a thread."""
+    return executor()._work_queue.qsize()
+
+
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a function of the ORM in a thread of the pool; its exceptions come back to the caller."""
     call = functools.partial(_run, time.monotonic(), function, *args, **kwargs)

@@ -10,15 +10,15 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from typing import Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from holodrive.realtime import auth, log, metrics, publish
+from holodrive.realtime import auth, log, metrics, publish, status
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.limits import MinuteLimit
@@ -50,7 +50,9 @@ _JUDGE_ALL_SECONDS = 30  # between two looks at the rights of all who are connec
 class Socket(Protocol):
     """What the hub knows of an authenticated socket (consumer.py)."""
 
+    endpoint: ClassVar[str]
     identity: auth.Identity | None
+    outbox: Outbox
 
     def judge(self) -> None:
         """Look again whether the user may be here; soon, and close the socket if not."""
@@ -256,6 +258,7 @@ class Hub:
         self._to_verify: set[str] = set()
         self._work: set[asyncio.Task[None]] = set()
         self._reconciled_to: list[int] = []
+        self._reconciled_at = self.loop.time()
         self._closing = False
         self._warned_of_another_version = False
         if isinstance(self.layer, ConfirmedPubSubLayer):
@@ -442,6 +445,9 @@ class Hub:
         if not publish.is_of_this_version(message):
             self._warn_of_another_version()
             return
+        if "s" in message:
+            self.waker.send([status.answer(self, message["s"])])
+            return
         if "p" in message:
             self.presence.heard(message["p"])
         self._take(News(*(message.get(key, ()) for key in "exd")))
@@ -528,6 +534,7 @@ class Hub:
         """
         if not self._topics:
             self._reconciled_to.clear()
+            self._reconciled_at = self.loop.time()
             return
         if not self._reconciled_to:
             all_heads = True  # the log's tail says nothing about the time before the first look
@@ -537,6 +544,15 @@ class Hub:
         del self._reconciled_to[:-_OVERLAP_TICKS]
         newest = await in_database(log.heads, self._topics) if all_heads else tail.newest
         await self._catch_up(newest)
+        self._reconciled_at = self.loop.time()
+
+    def seconds_since_reconcile(self) -> float:
+        """How far behind the log this process may be, if nothing else brings its events."""
+        return self.loop.time() - self._reconciled_at
+
+    def topics(self) -> Collection[str]:
+        """The streams that have local subscribers."""
+        return self._topics.keys()
 
     async def close(self) -> None:
         """Stop the hub's tasks. Its sockets must be gone."""

@@ -228,6 +228,8 @@ class RealtimeServer(Server):
         self.ports.append(port)
         # In the loop's first turn: before, a signal would not lead to a drain.
         _reactor().callLater(0, supervisor.notify, "READY=1")
+        # Before the first socket: who is asked for (status.py) is there.
+        _reactor().callLater(0, hub.here)
         super().listen_success(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
