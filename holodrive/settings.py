@@ -117,7 +117,20 @@ CHAT_REPLY_NEEDS_PERMISSION = env.flag("CHAT_REPLY_NEEDS_PERMISSION", default=Fa
 PUSH_DELAY_SECONDS = env.seconds("PUSH_DELAY_SECONDS", 5, at_least=0)
 PUSH_MANDATORY_CATEGORIES = env.names("PUSH_MANDATORY_CATEGORIES", [])
 PUSH_SHOWN_DAYS = env.number("PUSH_SHOWN_DAYS", 30)
+PUSH_VAPID_PRIVATE_KEY = env.text("PUSH_VAPID_PRIVATE_KEY", "")
+PUSH_VAPID_SUBJECT = env.text("PUSH_VAPID_SUBJECT", "")
+PUSH_WEB_HOSTS = env.names(
+    "PUSH_WEB_HOSTS",
+    [
+        "fcm.googleapis.com",
+        "updates.push.services.mozilla.com",
+        ".notify.windows.com",
+        ".push.apple.com",
+    ],
+)
 PUSH_BACKENDS: dict[str, str] = {}
+if PUSH_VAPID_PRIVATE_KEY:
+    PUSH_BACKENDS["web"] = "push.backends.web.WebPush"
 
 # What clients dial; where the server listens follows from it unless REALTIME_BIND says otherwise.
 WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")

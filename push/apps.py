@@ -7,6 +7,14 @@ DEFAULTS = {
     "PUSH_DELAY_SECONDS": 5.0,
     "PUSH_MANDATORY_CATEGORIES": [],
     "PUSH_SHOWN_DAYS": 30,
+    "PUSH_VAPID_PRIVATE_KEY": "",
+    "PUSH_VAPID_SUBJECT": "",
+    "PUSH_WEB_HOSTS": [
+        "fcm.googleapis.com",
+        "updates.push.services.mozilla.com",
+        ".notify.windows.com",
+        ".push.apple.com",
+    ],
 }
 
 
@@ -18,4 +26,4 @@ class PushConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from push import retention, signals, worker  # noqa: F401 - they register themselves
+        from push import checks, retention, signals, worker  # noqa: F401 - they register themselves

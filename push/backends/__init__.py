@@ -41,7 +41,7 @@ Content = Show | Clear
 
 
 class DeviceGone(Exception):
-    """The service knows this address no more: never push there again."""
+    """The service knows this token no more: never push there again."""
 
 
 class Unreachable(Exception):
@@ -55,7 +55,7 @@ class Unreachable(Exception):
 class Backend(Protocol):
     """One channel. Made once in a process; called from several threads."""
 
-    def check(self, address: str, keys: dict[str, Any]) -> None:
+    def check(self, token: str, keys: dict[str, Any]) -> None:
         """Before a device is registered. Raises ValueError if it could not be reached so."""
 
     def send(self, device: Device, content: Content) -> None:
