@@ -24,6 +24,15 @@ def record(actor: Any, action: AuditEntry.Action, conversation_id: int, **detail
     )
 
 
+def record_command(
+    by: str, action: AuditEntry.Action, detail: dict[str, Any], conversation_id: int | None = None
+) -> None:
+    """What was done by manage.py: `by` is who the operating system says it was."""
+    AuditEntry.objects.create(
+        actor_name=by[:200], action=action, conversation_id=conversation_id, detail=detail
+    )
+
+
 def looked(actor: Any, conversation_id: int) -> None:
     """That somebody of support opened a conversation; once in 15 minutes."""
     known = AuditEntry.objects.filter(

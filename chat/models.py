@@ -298,6 +298,8 @@ class AuditEntry(models.Model):
         UNMASKED = "unmasked", "Unmasked"
         NOTE_EDITED = "note_edited", "Note edited"
         NOTE_DELETED = "note_deleted", "Note deleted"
+        EXPORTED = "exported", "Exported"
+        ERASED = "erased", "Erased"
 
     actor = models.ForeignKey(
         _USER, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
@@ -305,7 +307,7 @@ class AuditEntry(models.Model):
     actor_name = models.CharField(max_length=200)
     action = models.CharField(max_length=20, choices=Action.choices)
     conversation = models.ForeignKey(
-        Conversation, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+        Conversation, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
     )
     detail = models.JSONField(default=dict)
     at = models.DateTimeField(default=timezone.now)
@@ -313,7 +315,7 @@ class AuditEntry(models.Model):
     objects = AuditQuerySet.as_manager()
 
     if TYPE_CHECKING:
-        conversation_id: int
+        conversation_id: int | None
         actor_id: int | None
 
     class Meta:
@@ -324,7 +326,7 @@ class AuditEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.actor_name}: {self.action} {self.conversation_id}"
+        return f"{self.actor_name}: {self.action} {self.conversation_id or ''}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:

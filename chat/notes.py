@@ -1,5 +1,6 @@
 """What support writes for itself beside a conversation."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -10,7 +11,7 @@ from chat.sending import no_such_conversation
 from chat.services import conversation_for
 from chat.workflow import require
 from holodrive.realtime import log
-from holodrive.realtime.scrub import scrub
+from holodrive.realtime.scrub import needle_of, scrub
 from holodrive.realtime.wire import Forbidden, IdempotencyConflict, NotFound, timestamp
 
 
@@ -70,23 +71,30 @@ def delete_note(*, user: Any, conversation_id: int, note_id: int) -> None:
     """Take back one's own note: the row stays as a mark, its text goes, from the log too. A second
     time changes nothing. Raises Forbidden, NotFound.
     """
-    stream = note_events.stream_of(conversation_id)
-    with log.writing(stream):
+    with log.writing(note_events.stream_of(conversation_id)):
         note = _own_note(user, conversation_id, note_id)
         if note.deleted_at:
             return
-        now = timezone.now()
-        Note._base_manager.filter(pk=note_id).update(text="", deleted_at=now)
-
-        def blank(frame: dict[str, Any]) -> bool:
-            concerned = "text" in frame and frame.get("note_id") == note_id
-            if concerned:
-                frame["text"] = ""
-            return concerned
-
-        scrub([stream], f'"note_id":{note_id}', blank)
-        log.append(stream, note_events.NoteDeleted(note_id=note_id, deleted_at=timestamp(now)))
+        take_back(conversation_id, [note_id])
         audit.record(user, audit.Action.NOTE_DELETED, conversation_id, note_id=note_id)
+
+
+def take_back(conversation_id: int, note_ids: Collection[int]) -> None:
+    """Leave of these notes of one conversation no text, in the log neither. Inside the block that
+    has locked the stream of its notes.
+    """
+    stream, now = note_events.stream_of(conversation_id), timezone.now()
+    Note._base_manager.filter(pk__in=note_ids).update(text="", deleted_at=now)
+
+    def blank(frame: dict[str, Any]) -> bool:
+        concerned = "text" in frame and frame.get("note_id") in note_ids
+        if concerned:
+            frame["text"] = ""
+        return concerned
+
+    scrub([stream], needle_of("note_id", note_ids), blank)
+    for id in note_ids:
+        log.append(stream, note_events.NoteDeleted(note_id=id, deleted_at=timestamp(now)))
 
 
 def _own_note(user: Any, conversation_id: int, note_id: int) -> Note:

@@ -1,5 +1,6 @@
 """What can be done in conversations: each call one transaction that publishes its changes."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from chat.sending import (
 )
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
-from holodrive.realtime.scrub import scrub
+from holodrive.realtime.scrub import needle_of, scrub
 from holodrive.realtime.wire import (
     MAX_INTEGER,
     ConversationClosed,
@@ -33,7 +34,7 @@ from notifications import services as notifications
 
 TYPING_TIMEOUT = 6  # seconds
 EDITABLE = timedelta(minutes=15)
-_DELETED = "This message was deleted."  # in its place in notifications
+DELETED = "This message was deleted."  # in its place in notifications
 
 _Role = Participant.Role
 
@@ -121,25 +122,29 @@ def delete_message(*, user: Any, conversation_id: int, message_id: int) -> Edite
     """Take back one's own message: the row stays as a mark, its text goes, from the log and from
     notifications too. A second time changes nothing. Raises NotFound, Forbidden.
     """
-    stream = events.stream_of(conversation_id)
-    with log.writing(stream):
+    with log.writing(events.stream_of(conversation_id)):
         message = _own_message(user, conversation_id, message_id)
         if message.deleted_at:
             return EditedMessage(message, changed=False)
-        message.text, message.original, message.deleted_at = "", "", timezone.now()
-        Message._base_manager.filter(pk=message.pk).update(
-            text="", original="", deleted_at=message.deleted_at
-        )
-        _scrub_log(stream, message_id)
-        log.append(
-            stream,
-            events.MessageDeleted(message_id=message_id, deleted_at=timestamp(message.deleted_at)),
-        )
-        newest = cursors.newest_message(conversation_id, MAX_INTEGER)
-        if newest == message_id:
-            tell_queue(message)
-        notifications.redact(conversation_id=conversation_id, message_id=message_id, text=_DELETED)
+        take_back(conversation_id, [message])
     return EditedMessage(message, changed=True)
+
+
+def take_back(conversation_id: int, messages: Sequence[Message]) -> None:
+    """Leave of these messages of one conversation, the oldest first, no text: neither in their rows
+    nor in the log nor in notifications. Inside the block that has locked the conversation's stream.
+    """
+    stream, now = events.stream_of(conversation_id), timezone.now()
+    ids = {message.pk for message in messages}
+    Message._base_manager.filter(pk__in=ids).update(text="", original="", deleted_at=now)
+    _scrub_log(stream, ids)
+    for message in messages:
+        message.text, message.original, message.deleted_at = "", "", now
+        deleted = events.MessageDeleted(message_id=message.pk, deleted_at=timestamp(now))
+        log.append(stream, deleted)
+    if messages and cursors.newest_message(conversation_id, MAX_INTEGER) == messages[-1].pk:
+        tell_queue(messages[-1])
+    notifications.redact(conversation_id=conversation_id, message_ids=ids, text=DELETED)
 
 
 def _own_message(user: Any, conversation_id: int, message_id: int) -> Message:
@@ -158,16 +163,16 @@ def no_such_message() -> NotFound:
     return NotFound("There is no such message.")
 
 
-def _scrub_log(stream: str, message_id: int) -> None:
-    """Its own event, and each edit of it."""
+def _scrub_log(stream: str, message_ids: Collection[int]) -> None:
+    """Their own events, and each edit of them."""
 
     def blank(frame: dict[str, Any]) -> bool:
-        concerned = "message" in frame and frame.get("message_id") == message_id
+        concerned = "message" in frame and frame.get("message_id") in message_ids
         if concerned:
             frame["message"] = ""
         return concerned
 
-    scrub([stream], f'"message_id":{message_id}', blank)
+    scrub([stream], needle_of("message_id", message_ids), blank)
 
 
 class Marked(NamedTuple):

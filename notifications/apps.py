@@ -13,4 +13,4 @@ class NotificationsConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from notifications import retention, signals  # noqa: F401 - they register themselves
+        from notifications import personal, retention, signals  # noqa: F401 - they register themselves

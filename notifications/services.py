@@ -1,7 +1,7 @@
 """What can be done with notifications: each call one transaction that publishes its changes."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
-from holodrive.realtime.scrub import scrub
+from holodrive.realtime.scrub import Blank, needle_of, scrub
 from holodrive.realtime.wire import NotFound
 from notifications import events, hooks
 from notifications.models import CHUNK, Notification, unread_counts
@@ -183,29 +183,68 @@ def _mark(unread: Sequence[tuple[int, int]]) -> None:
         log.append(events.stream_of(user_id), event)
 
 
-def redact(*, conversation_id: int, message_id: int, text: str) -> None:
-    """Put `text` in place of a chat message's preview in all notifications that it caused, and in
-    the frames of them in the log. Inside the caller's transaction, which keeps new ones away.
+def redact(
+    *,
+    conversation_id: int,
+    message_ids: Collection[int],
+    text: str,
+    title: str | None = None,
+    also_of: Iterable[int] = (),
+) -> None:
+    """Put `text` in place of the previews of these chat messages in all notifications that they
+    caused, and in the frames of them in the log; a title, too, if there is one. Inside the
+    caller's transaction, which keeps new ones away. `also_of`: users whose notifications may be
+    gone while their log is not.
     """
     rows = list(
         Notification.objects.filter(
             notification_type="chat_message",
             related_object_id=conversation_id,
-            data__message_id=message_id,
+            data__message_id__in=list(message_ids),
         )
     )
+    new = {"message": text} | ({} if title is None else {"title": title})
+
+    def blank(frame: dict[str, Any]) -> bool:
+        body = frame.get("notification", {})
+        concerned = (
+            body.get("notification_type") == "chat_message"
+            and body.get("data", {}).get("message_id") in message_ids
+        )
+        if concerned:
+            body.update(new)
+        return concerned
+
+    _rewrite(rows, new, also_of, needle_of("message_id", message_ids), blank)
+
+
+def reword(rows: Sequence[Notification], text: str) -> None:
+    """Give these notifications another text, in the log as well."""
     ids = {row.pk for row in rows}
-    streams = {events.stream_of(row.recipient_id) for row in rows}
+    new = {"message": text}
 
     def blank(frame: dict[str, Any]) -> bool:
         body = frame.get("notification", {})
         concerned = body.get("id") in ids
         if concerned:
-            body["message"] = text
+            body.update(new)
         return concerned
 
+    _rewrite(rows, new, (), '"notification":{', blank)
+
+
+def _rewrite(
+    rows: Sequence[Notification],
+    new: dict[str, str],
+    also_of: Iterable[int],
+    needle: str,
+    blank: Blank,
+) -> None:
+    streams = {events.stream_of(id) for id in {*also_of, *(row.recipient_id for row in rows)}}
     with log.writing(*streams):
-        scrub(streams, f'"message_id":{message_id}', blank)
+        scrub(streams, needle, blank)
         for row in rows:
-            row.message = text
-            row.save(update_fields=["message"])  # an event: the same id again replaces it
+            if any(getattr(row, field) != value for field, value in new.items()):
+                for field, value in new.items():
+                    setattr(row, field, value)
+                row.save(update_fields=list(new))  # an event: the same id again replaces it

@@ -26,4 +26,4 @@ class PushConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from push import checks, retention, signals, worker  # noqa: F401 - they register themselves
+        from push import checks, personal, retention, signals, worker  # noqa: F401 - by themselves

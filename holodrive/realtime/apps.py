@@ -39,4 +39,4 @@ class RealtimeConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from holodrive.realtime import checks, signals  # noqa: F401 - they register themselves
+        from holodrive.realtime import checks, personal, signals  # noqa: F401 - they register themselves

@@ -1,6 +1,5 @@
 """Deletes what nobody can ask for any more (retention.py)."""
 
-import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -8,8 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
 from holodrive.realtime import retention
-
-_WIDTH = 30  # of the bar
+from holodrive.realtime.progress import Progress
 
 
 class Command(BaseCommand):
@@ -40,33 +38,16 @@ class Command(BaseCommand):
                 self._delete(name, old, batch)
 
     def _delete(self, name: str, old: retention.Old, batch: int) -> None:
-        total, done, began = old.rows.count(), 0, time.monotonic()
+        total = old.rows.count()
+        progress = Progress(name, total, self.stderr)
         try:
             for deleted in retention.delete(old, batch):
-                done += deleted
-                self._show(name, done, total, time.monotonic() - began)
+                progress.add(deleted)
         except (KeyboardInterrupt, OperationalError) as problem:
             why = "interrupted" if isinstance(problem, KeyboardInterrupt) else str(problem).strip()
-            self._show_end()
             raise CommandError(
-                f"{name}: {done} of {total} deleted, then {why}: run it again to go on"
+                f"{name}: {progress.done} of {total} deleted, then {why}: run it again to go on"
             ) from None
-        self._show_end()
-        self.stdout.write(f"{name}: {done} {old.what} deleted")
-
-    def _show(self, name: str, done: int, total: int, seconds: float) -> None:
-        """One line, rewritten, for whoever looks on."""
-        if not self.stderr.isatty():
-            return
-        share = min(1.0, done / max(1, total))
-        bar = "#" * round(share * _WIDTH)
-        rate = done / max(seconds, 0.001)
-        self.stderr.write(
-            f"\r\033[K{name} [{bar:{_WIDTH}}] {share:4.0%}  {done:,} of {total:,}  {rate:,.0f}/s",
-            ending="",
-        )
-        self.stderr.flush()
-
-    def _show_end(self) -> None:
-        if self.stderr.isatty():
-            self.stderr.write("\r\033[K", ending="")
+        finally:
+            progress.end()
+        self.stdout.write(f"{name}: {progress.done} {old.what} deleted")

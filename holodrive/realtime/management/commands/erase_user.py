@@ -1,0 +1,84 @@
+"""Erases a person (personal.py): what is left shows "Deleted user"."""
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+
+from holodrive.realtime import personal
+from holodrive.realtime.progress import Progress
+
+
+class Command(BaseCommand):
+    help = "Erase all that is kept of a person. It cannot be undone; see the how-to on data."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("username")
+        parser.add_argument("--dry-run", action="store_true", help="count, and erase nothing")
+        parser.add_argument("--no-input", action="store_true", help="do not ask")
+        parser.add_argument(
+            "--batch", type=int, default=100, help="rows in one transaction (%(default)s)"
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        username: str,
+        dry_run: bool,
+        no_input: bool,
+        batch: int,
+        **options: Any,
+    ) -> None:
+        if batch < 1:
+            raise CommandError("--batch: 1 or more is wanted")
+        user = find(username)
+        if dry_run:
+            for name, kind in personal.kinds(user).items():
+                self.stdout.write(f"{name}: {kind.left()} {kind.what} would be erased")
+            return
+        if not no_input:
+            self._confirm(username)
+        by = f"{getpass.getuser()} (manage.py)"
+        personal.erased.send(type(user), by=by, detail={"user_id": user.pk, "state": "begun"})
+        done = {name: self._erase(user, name, kind, batch) for name, kind in _kinds(user)}
+        # What was on its way when the account was closed has arrived by now.
+        for name, kind in _kinds(user):
+            if kind.left():
+                done[name] += self._erase(user, name, kind, batch)
+        detail = {"user_id": user.pk, "state": "done", **done}
+        personal.erased.send(type(user), by=by, detail=detail)
+
+    def _confirm(self, username: str) -> None:
+        typed = input(f"This cannot be undone. Type the name of who is to be erased ({username}): ")
+        if typed != username:
+            raise CommandError("nothing was erased")
+
+    def _erase(self, user: Any, name: str, kind: personal.Kind, batch: int) -> int:
+        progress = Progress(name, kind.left(), self.stderr)
+        try:
+            for erased in kind.erase(batch):
+                progress.add(erased)
+        except (KeyboardInterrupt, OperationalError) as problem:
+            why = "interrupted" if isinstance(problem, KeyboardInterrupt) else str(problem).strip()
+            raise CommandError(
+                f"{name}: {progress.done} erased, then {why}: "
+                f"`erase_user {user.get_username()}` goes on"
+            ) from None
+        finally:
+            progress.end()
+        self.stdout.write(f"{name}: {progress.done} {kind.what} erased")
+        return progress.done
+
+
+def _kinds(user: Any) -> list[tuple[str, personal.Kind]]:
+    return list(personal.kinds(user).items())
+
+
+def find(username: str) -> Any:
+    try:
+        return get_user_model()._default_manager.get_by_natural_key(username)
+    except get_user_model().DoesNotExist:
+        raise CommandError(f"there is no user {username}") from None
