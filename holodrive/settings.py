@@ -117,6 +117,7 @@ CHAT_REPLY_NEEDS_PERMISSION = env.flag("CHAT_REPLY_NEEDS_PERMISSION", default=Fa
 PUSH_DELAY_SECONDS = env.seconds("PUSH_DELAY_SECONDS", 5, at_least=0)
 PUSH_MANDATORY_CATEGORIES = env.names("PUSH_MANDATORY_CATEGORIES", [])
 PUSH_SHOWN_DAYS = env.number("PUSH_SHOWN_DAYS", 30)
+PUSH_FCM_CREDENTIALS = env.text("PUSH_FCM_CREDENTIALS", "")
 PUSH_VAPID_PRIVATE_KEY = env.text("PUSH_VAPID_PRIVATE_KEY", "")
 PUSH_VAPID_SUBJECT = env.text("PUSH_VAPID_SUBJECT", "")
 PUSH_WEB_HOSTS = env.names(
@@ -129,6 +130,8 @@ PUSH_WEB_HOSTS = env.names(
     ],
 )
 PUSH_BACKENDS: dict[str, str] = {}
+if PUSH_FCM_CREDENTIALS:
+    PUSH_BACKENDS["mobile"] = "push.backends.fcm.Fcm"
 if PUSH_VAPID_PRIVATE_KEY:
     PUSH_BACKENDS["web"] = "push.backends.web.WebPush"
 

@@ -44,6 +44,8 @@ def append_event(instance: Notification, raw: bool = False, **kwargs: Any) -> No
         hooks.added.send(Notification, rows=[instance])
     elif isinstance(event, events.NotificationRead):
         hooks.read.send(Notification, user_id=instance.recipient_id, ids=[instance.pk])
+    else:
+        hooks.edited.send(Notification, row=instance)
 
 
 def _stored(instance: Notification) -> events.NotificationBody | None:

@@ -5,6 +5,7 @@ from django.conf import settings
 DEFAULTS = {
     "PUSH_BACKENDS": {},
     "PUSH_DELAY_SECONDS": 5.0,
+    "PUSH_FCM_CREDENTIALS": "",
     "PUSH_MANDATORY_CATEGORIES": [],
     "PUSH_SHOWN_DAYS": 30,
     "PUSH_VAPID_PRIVATE_KEY": "",

@@ -111,6 +111,18 @@ def read(*, user_id: int, ids: Iterable[int] | None = None, up_to_id: int | None
         if ids is not None
         else rows.filter(notification__lte=up_to_id)
     )
-    now = timezone.now()
-    # SQLite's MAX of anything and NULL is NULL.
-    rows.update(is_read=True, due_at=Greatest(Coalesce(F("due_at"), Value(now)), Value(now)))
+    rows.update(is_read=True, due_at=_now_at_the_earliest())
+
+
+def edited(row: Notification) -> None:
+    """What the devices show of it may be a message that was taken back: show them what it says now.
+    (One that has not been sent is read from the database when it is.)
+    """
+    Push.objects.filter(pk=row.pk, is_sent=True, is_read=False).update(
+        due_at=_now_at_the_earliest()
+    )
+
+
+def _now_at_the_earliest() -> Greatest:
+    now = Value(timezone.now())
+    return Greatest(Coalesce(F("due_at"), now), now)  # SQLite's MAX of anything and NULL is NULL

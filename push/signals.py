@@ -31,6 +31,12 @@ def read(user_id: int, ids: Any = None, up_to_id: int | None = None, **kwargs: A
         services.read(user_id=user_id, ids=ids, up_to_id=up_to_id)
 
 
+@receiver(hooks.edited)
+def edited(row: Any, **kwargs: Any) -> None:
+    if settings.PUSH_BACKENDS:
+        services.edited(row)
+
+
 @receiver(post_save, sender=RevokedSession)
 def login_ended(instance: RevokedSession, **kwargs: Any) -> None:
     services.end_login(instance.sid)

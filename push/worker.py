@@ -189,7 +189,8 @@ class Worker:
                 row.update(due_at=again, devices=task.failed)
             return
         with transaction.atomic():
-            row.update(due_at=again, devices=task.failed if again else None)
+            attempts, devices = (task.push.attempts, task.failed) if again else (0, None)
+            row.update(due_at=again, attempts=attempts, devices=devices)
             row.filter(is_read=True).update(due_at=now, devices=None)  # meanwhile: clear it
 
 

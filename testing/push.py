@@ -11,12 +11,18 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import http_ece
 import jwt
 import trustme
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 _MOST_BYTES = 4096
 _DAY = 24 * 3600
@@ -126,6 +132,110 @@ def _handler(service: Any) -> type[BaseHTTPRequestHandler]:
             for name, value in {"Content-Length": "0", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    return Handler
+
+
+class Fcm:
+    """FCM's HTTP v1, and the token endpoint of its service account. `url` is what messages are
+    posted to, `credentials` the account's file.
+    """
+
+    PROJECT = "rides"
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []  # each with the fields of `message`
+        self.tokens_issued = 0
+        self.answers: list[tuple[int, dict[str, str], dict[str, Any]]] = []  # the next; then 200
+        self.answers_of_tokens: list[tuple[int, dict[str, str], dict[str, Any]]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _json_handler(self))
+        self._address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{self._address}/v1/projects/{{0}}/messages:send"
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.credentials = Path(tempfile.mkstemp(prefix="holodrive-fcm-", suffix=".json")[1])
+        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        account = {
+            "type": "service_account",
+            "project_id": self.PROJECT,
+            "private_key_id": "1",
+            "private_key": pem.decode(),
+            "client_email": "push@rides.iam.gserviceaccount.com",
+            "client_id": "1",
+            "token_uri": f"{self._address}/token",
+        }
+        self.credentials.write_text(json.dumps(account))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
+        self._thread.start()
+
+    def answer(
+        self, path: str, headers: Any, body: bytes
+    ) -> tuple[int, dict[str, str], dict[str, Any]]:
+        if path == "/token":
+            return self._issue(parse_qs(body.decode()))
+        if headers.get("Authorization") != f"Bearer access-{self.tokens_issued}":
+            return self.error(401, "UNAUTHENTICATED")
+        if path != f"/v1/projects/{self.PROJECT}/messages:send":
+            return self.error(404, "NOT_FOUND")
+        if self.answers:
+            return self.answers.pop(0)
+        message = json.loads(body)["message"]
+        if not message.get("token") or any(
+            not isinstance(value, str) for value in message.get("data", {}).values()
+        ):
+            return self.error(400, "INVALID_ARGUMENT")
+        if len(json.dumps(message, ensure_ascii=False).encode()) > _MOST_BYTES:
+            return self.error(400, "INVALID_ARGUMENT")  # "Message too big"
+        self.received.append(message)
+        return 200, {}, {"name": f"projects/{self.PROJECT}/messages/{len(self.received)}"}
+
+    def _issue(self, fields: dict[str, list[str]]) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """RFC 7523: for an assertion that the account's key has signed."""
+        audience = "https://oauth2.googleapis.com/token"  # whatever the file's token_uri is
+        jwt.decode(fields["assertion"][0], self._key.public_key(), ["RS256"], audience=audience)
+        if self.answers_of_tokens:
+            return self.answers_of_tokens.pop(0)
+        self.tokens_issued += 1
+        token = {"access_token": f"access-{self.tokens_issued}", "expires_in": 3600}
+        return 200, {}, {**token, "token_type": "Bearer"}
+
+    @staticmethod
+    def error(
+        code: int, status: str, fcm_code: str = "", **headers: str
+    ) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """As FCM writes it."""
+        kind = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+        details = [{"@type": kind, "errorCode": fcm_code}] if fcm_code else []
+        said = {"code": code, "message": status.lower(), "status": status, "details": details}
+        return (
+            code,
+            {name.replace("_", "-"): value for name, value in headers.items()},
+            {"error": said},
+        )
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self.credentials.unlink()
+
+
+def _json_handler(service: Fcm) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, headers, content = service.answer(self.path, self.headers, body)
+            text = json.dumps(content).encode()
+            self.send_response(status)
+            headers = {"Content-Type": "application/json", **headers}
+            for name, value in {**headers, "Content-Length": str(len(text))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
 
         def log_message(self, *args: Any) -> None:
             pass

@@ -7,7 +7,6 @@ import hashlib
 import logging
 from binascii import Error as NotBase64
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from py_vapid import Vapid02, VapidException
 
 from push.backends import Clear, Content, DeviceGone, Unreachable
 from push.backends.payload import payload
+from push.backends.waiting import seconds_of
 from push.models import Device
 
 logger = logging.getLogger("push.web")
@@ -143,19 +143,5 @@ def _meaning(refusal: pywebpush.WebPushException) -> Exception:
     if status in _GONE:
         return DeviceGone()
     if status in _LATER or (status is not None and status >= 500):
-        return Unreachable(f"status {status}", _seconds(refusal.retry_after))
+        return Unreachable(f"status {status}", seconds_of(refusal.retry_after))
     return RuntimeError(f"The push service answered {status}: {refusal.message[:200]}")
-
-
-def _seconds(retry_after: str | None) -> float:
-    """A number of seconds, or a date (RFC 9110, 10.2.3)."""
-    if not retry_after:
-        return 0
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 0

@@ -179,6 +179,21 @@ def test_reading_anywhere_clears_the_devices(how, trip, add_device, worker, cloc
     assert not Push.objects.exists()
 
 
+def test_a_message_that_is_taken_back_is_taken_from_the_devices(
+    trip, add_device, worker, clock, recorder
+):
+    add_device(trip.driver)
+    message = Message(conversation=trip, sender=trip.rider, text="My card is 8600")
+    message.save()
+    clock.move(6)
+    worker.work()
+    assert "8600" in recorder.told[0][1].notification.message
+    chat.delete_message(conversation_id=trip.pk, user=trip.rider, message_id=message.pk)
+    assert worker.work() == 1
+    assert recorder.told[1][1].tag == recorder.told[0][1].tag
+    assert "8600" not in recorder.told[1][1].notification.message
+
+
 def test_reading_an_older_message_leaves_the_newer_one_on_the_devices(
     rider, phone, notify, worker, clock, recorder
 ):
