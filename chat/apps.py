@@ -13,4 +13,9 @@ class ChatConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from chat import personal, retention, signals  # noqa: F401 - they register themselves
+        from chat import (  # noqa: F401 - they register themselves
+            personal,
+            restoration,
+            retention,
+            signals,
+        )

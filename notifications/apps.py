@@ -13,4 +13,9 @@ class NotificationsConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from notifications import personal, retention, signals  # noqa: F401 - they register themselves
+        from notifications import (  # noqa: F401 - they register themselves
+            personal,
+            restoration,
+            retention,
+            signals,
+        )

@@ -65,6 +65,27 @@ DEFENCES = (
         "::test_a_wake_up_of_another_version_is_not_read_and_reconcile_brings_its_event",
     ),
     Defence(
+        "streams of a restored database go on behind a gap",
+        f"{_R}/restoration.py",
+        'update(head=F("head") + GAP)',
+        'update(head=F("head"))',
+        f"{_T}/test_restore.py::test_who_is_ahead_of_a_restored_stream_reloads",
+    ),
+    Defence(
+        "so do those that the backup has not",
+        f"{_R}/restoration.py",
+        "            Stream.objects.bulk_create(rows, ignore_conflicts=True)",
+        "            pass",
+        f"{_T}/test_restore.py::test_a_stream_that_the_backup_has_not_is_behind_the_gap_as_well",
+    ),
+    Defence(
+        "no id is given away twice after a restore",
+        f"{_R}/restoration.py",
+        "    advance(names)",
+        "    pass",
+        f"{_T}/test_restore.py::test_nobody_gets_the_number_of_a_user_who_was_lost",
+    ),
+    Defence(
         "a deploy brings the sockets back spread over time",
         f"{_R}/drain.py",
         "        for socket, delay_ms in zip(sockets, delays(len(sockets), self._seconds), strict=True):",

@@ -1,0 +1,8 @@
+"""Each conversation has two streams."""
+
+from chat import events, note_events
+from chat.models import Conversation
+from holodrive.realtime import restoration
+
+restoration.register(events.stream_of, Conversation)
+restoration.register(note_events.stream_of, Conversation)

@@ -1,0 +1,84 @@
+"""After an older state of the database was restored: what clients and tokens remember from later
+must mean nothing, or something else would be taken for it.
+
+A client whose `last_seq` the restored stream has not reached yet would, once it has, be told that
+it missed nothing. And a token that names a user who is not there any more would be that of whoever
+gets the number next. So every stream goes on, and every id is counted on, behind a gap that is
+larger than anything that can have been lost.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from django.apps import apps
+from django.db import connection, models, transaction
+from django.db.models import F
+
+from holodrive.realtime.models import Stream
+from holodrive.realtime.personal import in_batches
+
+GAP = 1_000_000_000  # of 2^53, up to which a number in JSON is exact: nine million restores
+
+_streams: list[tuple[Callable[[int], str], type[models.Model]]] = []
+
+
+def register(stream_of: Callable[[int], str], model: type[models.Model]) -> None:
+    """Each row of that model has a stream of this name, made of its id."""
+    _streams.append((stream_of, model))
+
+
+def owners() -> int:
+    return sum(model._base_manager.count() for _, model in _streams)
+
+
+def create_missing_streams(at_once: int = 1000) -> Iterator[int]:
+    """Also of what had no event yet when the backup was made: it may have had some since."""
+    for stream_of, model in _streams:
+        for batch in in_batches(model._base_manager.only("pk"), at_once):
+            rows = (Stream(name=stream_of(row.pk)) for row in batch)
+            Stream.objects.bulk_create(rows, ignore_conflicts=True)
+            yield len(batch)
+
+
+def advance_streams(at_once: int = 1000) -> Iterator[int]:
+    """Where a client's `last_seq` is now, no event is, and none will be: it reloads."""
+    for batch in in_batches(Stream.objects.only("pk"), at_once):
+        ids = [row.pk for row in batch]
+        yield Stream.objects.filter(pk__in=ids).update(head=F("head") + GAP)
+
+
+@transaction.atomic
+def advance_ids() -> int:
+    """No id that was given away since the backup is given away again. How many tables that are."""
+    tables = [model._meta for model in apps.get_models() if _has_large_id(model)]
+    names = sorted((meta.db_table, meta.pk.column) for meta in tables if meta.pk is not None)
+    advance = _advance_sqlite if connection.vendor == "sqlite" else _advance_postgresql
+    advance(names)
+    return len(names)
+
+
+def _has_large_id(model: type[models.Model]) -> bool:
+    return isinstance(model._meta.pk, models.BigAutoField) and model._meta.managed
+
+
+def _advance_postgresql(tables: Iterable[tuple[str, str]]) -> None:
+    with connection.cursor() as cursor:
+        for table, column in tables:
+            cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", [f'"{table}"', column])
+            (sequence,) = cursor.fetchone()
+            # The server has quoted the name.
+            cursor.execute(
+                f"SELECT setval(%s, (SELECT last_value FROM {sequence}) + %s)",  # noqa: S608
+                [sequence, GAP],
+            )
+
+
+def _advance_sqlite(tables: Iterable[tuple[str, str]]) -> None:
+    with connection.cursor() as cursor:
+        for table, _ in tables:
+            cursor.execute(
+                "UPDATE sqlite_sequence SET seq = seq + %s WHERE name = %s", [GAP, table]
+            )
+            if not cursor.rowcount:  # never used yet
+                cursor.execute(
+                    "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, GAP]
+                )
