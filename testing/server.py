@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from testing.services import ROOT, free_port
 
-_START_SECONDS = 30
+_START_SECONDS = 60
 _COMMANDS = {
     "serve": ["manage.py", "serve", "--bind", "127.0.0.1:{port}"],
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "holodrive.asgi:application"],
@@ -75,6 +75,7 @@ class ServerProcess:
                     return
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.kill()  # nobody has it yet who could
                     raise AssertionError(f"the server did not start:\n{self.log()}") from None
                 time.sleep(0.02)
 
