@@ -104,6 +104,7 @@ REALTIME_FAILED_CONNECTS_PER_ADDRESS = env.number("REALTIME_FAILED_CONNECTS_PER_
 REALTIME_FRAMES_PER_SECOND = env.number("REALTIME_FRAMES_PER_SECOND", 10)
 REALTIME_FRAMES_BURST = env.number("REALTIME_FRAMES_BURST", 30, at_least=1)
 REALTIME_LOG_DAYS = env.number("REALTIME_LOG_DAYS", 7)
+REALTIME_TRACING = env.flag("REALTIME_TRACING", default=False)
 REALTIME_DRAIN_SECONDS = env.seconds("REALTIME_DRAIN_SECONDS", 10, at_least=0)
 
 # Chat. Phone numbers without a country code are of this region; and whether support answers only

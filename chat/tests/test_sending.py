@@ -184,7 +184,7 @@ def test_what_another_app_does_behind_the_commit_undoes_nothing(
     trips, receive, caplog, monkeypatch, problem
 ):
     announced = []
-    monkeypatch.setattr(publish, "announce", lambda events, told: announced.extend(events))
+    monkeypatch.setattr(publish, "announce", lambda events, told, cause: announced.extend(events))
 
     def fail():
         raise problem

@@ -21,6 +21,7 @@ DEFAULTS = {
     "REALTIME_RESUME_LIMIT": 500,
     "REALTIME_SOCKETS_PER_STAFF": 50,
     "REALTIME_SOCKETS_PER_USER": 10,
+    "REALTIME_TRACING": False,
     "REDIS_URL": "",
     "TRUSTED_PROXIES": ["127.0.0.1", "::1"],
     "WEBSOCKET_ALLOWED_ORIGINS": [],
@@ -40,3 +41,8 @@ class RealtimeConfig(AppConfig):
             if not hasattr(settings, name):
                 setattr(settings, name, value)
         from holodrive.realtime import checks, personal, signals  # noqa: F401 - they register themselves
+
+        if settings.REALTIME_TRACING:
+            from holodrive.realtime import tracing
+
+            tracing.start()

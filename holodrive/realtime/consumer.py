@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 from django.conf import settings
 from django.utils import timezone
 
-from holodrive.realtime import auth, hub, log, metrics, wire
+from holodrive.realtime import auth, hub, log, metrics, tracing, wire
 from holodrive.realtime.addresses import client_address
 from holodrive.realtime.credentials import (
     Credential,
@@ -155,14 +155,15 @@ class RealtimeConsumer:
                 await self._end()
 
     async def _join(self, origin: OriginRule) -> None:
-        try:
-            await self._authenticate(origin)
-            async with self._catching_up:
-                await self._enter()
-        except RealtimeError as refusal:
-            self._refuse(refusal)
-        except FAULTS as problem:
-            self._refuse(unavailable(problem))
+        with tracing.span("connect", endpoint=self.endpoint, session=self.session_id):
+            try:
+                await self._authenticate(origin)
+                async with self._catching_up:
+                    await self._enter()
+            except RealtimeError as refusal:
+                self._refuse(refusal)
+            except FAULTS as problem:
+                self._refuse(unavailable(problem))
 
     async def _authenticate(self, origin: OriginRule) -> None:
         """Say who it is, and count it. Only failures count against an address: thousands of riders
@@ -274,6 +275,11 @@ class RealtimeConsumer:
                 self.outbox.close(CloseCode.BAD_FRAMES)
             return
         self._bad_in_a_row = 0
+        name = f"command {command.__struct_config__.tag}"
+        with tracing.span(name, endpoint=self.endpoint, session=self.session_id):
+            await self._run_command(command)
+
+    async def _run_command(self, command: wire.Command) -> None:
         try:
             await self.commands[type(command)](self, command)
         except RealtimeError as problem:
@@ -375,6 +381,7 @@ class RealtimeConsumer:
 
     def send_error(self, problem: RealtimeError) -> None:
         metrics.errors_sent.labels(problem.code).inc()
+        tracing.note(error=problem.code)
         self.send(wire.error(problem))
 
     async def ping(self, command: wire.Ping) -> None:

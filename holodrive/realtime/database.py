@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from holodrive.realtime import metrics
+from holodrive.realtime import metrics, tracing
 from holodrive.realtime.wire import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def queued() -> int:
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a function of the ORM in a thread of the pool; its exceptions come back to the caller."""
     call = functools.partial(_run, time.monotonic(), function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(executor(), call)
+    return await asyncio.get_running_loop().run_in_executor(executor(), tracing.in_thread(call))
 
 
 # Away, locked for too long, full, or without a connection to lend: not the client's fault, and over

@@ -5,10 +5,10 @@ and all that a statement costs beside its rows, is paid once for many.
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from holodrive.realtime import log
+from holodrive.realtime import log, tracing
 from holodrive.realtime.database import FAULTS, in_database
 from holodrive.realtime.wire import RealtimeError
 
@@ -24,6 +24,7 @@ _PATIENCE = 0.1  # seconds: longer nobody waits for the transaction, nor the loc
 class _Waiting(NamedTuple, Generic[C, R]):
     call: C
     answer: asyncio.Future[R]
+    cause: Any  # the span that it is a part of, if there is one
 
     def settle(self, answer: R | Exception) -> None:
         if self.answer.done():
@@ -67,7 +68,7 @@ class GroupCommit(Generic[C, R]):
     async def __call__(self, call: C) -> R:
         loop = asyncio.get_running_loop()
         queue = self._queues.setdefault(loop, _Queue())
-        waiting: _Waiting[C, R] = _Waiting(call, loop.create_future())
+        waiting: _Waiting[C, R] = _Waiting(call, loop.create_future(), tracing.current())
         queue.waiting.append(waiting)
         if queue.turn is None:
             self._start(queue)
@@ -116,7 +117,8 @@ class GroupCommit(Generic[C, R]):
         """Whether all have their answers."""
         answers: Sequence[R | Exception]
         try:
-            answers = await in_database(self._impatiently, [waiting.call for waiting in part])
+            with tracing.together(waiting.cause for waiting in part):
+                answers = await in_database(self._impatiently, [waiting.call for waiting in part])
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is met again below
             if not isinstance(problem, FAULTS) or log.lost_a_lock(problem):
                 logger.info("%s calls are done one by one: %r", len(part), problem)
@@ -129,7 +131,8 @@ class GroupCommit(Generic[C, R]):
     async def _run_alone(self, queue: _Queue[C, R], waiting: _Waiting[C, R]) -> None:
         answer: R | Exception
         try:
-            answer = await in_database(self._alone, waiting.call)
+            with tracing.together([waiting.cause]):
+                answer = await in_database(self._alone, waiting.call)
         except Exception as problem:  # noqa: BLE001 - it is the caller's
             answer = problem
         self._settle(queue, waiting, answer)

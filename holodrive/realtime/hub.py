@@ -18,7 +18,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from holodrive.realtime import auth, log, metrics, publish, status
+from holodrive.realtime import auth, log, metrics, publish, status, tracing
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.limits import MinuteLimit
@@ -335,6 +335,16 @@ class Hub:
         self.waker.send(wake_ups)
 
     def _take(self, news: News) -> None:
+        if news.cause is None:
+            self._hand_out(news)
+            return
+        streams = [event[0] for event in news.events]
+        topics = [self._topics[name] for name in streams if name in self._topics]
+        sockets = sum(len(topic.subscriptions) for topic in topics)
+        with tracing.caused_span("deliver", news.cause, streams=streams, sockets=sockets):
+            self._hand_out(news)
+
+    def _hand_out(self, news: News) -> None:
         self.accept(news.events)
         for told in news.told:
             self._tell(*told)
@@ -450,7 +460,8 @@ class Hub:
             return
         if "p" in message:
             self.presence.heard(message["p"])
-        self._take(News(*(message.get(key, ()) for key in "exd")))
+        events, told, doubts = (message.get(key, ()) for key in "exd")
+        self._take(News(events, told, doubts, message.get("c")))
         metrics.lag.observe(max(0.0, time.time() - message["t"]))
 
     def _warn_of_another_version(self) -> None:

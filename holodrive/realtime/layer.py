@@ -8,7 +8,7 @@ read that group's log.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from channels_redis.pubsub import (
@@ -108,14 +108,12 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
         """What a Redis key of ours is called: no other installation on the same Redis has it."""
         return f"{self._prefix}:{name}"
 
-    def addressed(
-        self, wake_ups: Iterable[tuple[str, dict[str, Any]]]
-    ) -> dict[int, list[tuple[str, bytes]]]:
+    def addressed(self, wake_ups: Iterable[Sequence[Any]]) -> dict[int, list[tuple[str, bytes]]]:
         """For each shard's index, what to PUBLISH there: (channel, payload), in the layer's own
-        format.
+        format. Each wake-up begins with its group and its message.
         """
         by_shard: dict[int, list[tuple[str, bytes]]] = {}
-        for group, message in wake_ups:
+        for group, message, *_ in wake_ups:
             channel = f"{self._prefix}__group__{group}"
             shard = _consistent_hash(channel, len(self._hosts))
             by_shard.setdefault(shard, []).append((channel, self.serialize(message)))

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
 from django.db.models import F, Max, Q
 from django.utils import timezone
 
-from holodrive.realtime import publish, wire
+from holodrive.realtime import publish, tracing, wire
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.wire import LoggedEvent
 
@@ -76,6 +76,7 @@ class _Write:
         self._blocks: set[_Block] = set()
         self._block: _Block | None = None
         self._events: list[LoggedEvent] = []
+        self._commit: Any = None  # a span
         self.is_committed = False
         # First of all hooks: one of another app that raises stops those behind it.
         transaction.on_commit(self._announce, robust=True)
@@ -156,12 +157,14 @@ class _Write:
             for id, event, _ in self._appended
         )
         self._events = [event for _, event, _ in self._appended]
+        self._commit = tracing.begin("commit", events=len(self._events))
 
     def _announce(self) -> None:
         self.is_committed = True
+        tracing.end(self._commit)
         told = [told for told, _ in self._told]
         if self._events or told:
-            publish.announce(self._events, told)
+            publish.announce(self._events, told, cause=self._commit)
 
 
 # Django's connections belong to a thread, so does the block open on one.
@@ -187,7 +190,7 @@ def writing(*names: str) -> Iterator[None]:
         return
     write: _Write | None = None
     try:
-        with transaction.atomic():
+        with tracing.span("append", streams=names), transaction.atomic():
             write = _thread.write = _Write()
             try:
                 _limit_waiting()

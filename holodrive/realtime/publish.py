@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from holodrive.realtime import metrics
+from holodrive.realtime import metrics, tracing
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.wire import Frame, LoggedEvent, encode
 
@@ -44,6 +44,7 @@ class WakeUp(NamedTuple):
 
     group: str
     message: dict[str, Any]
+    span: Any = None  # ends when Redis has it (tracing.py)
 
 
 class Told(NamedTuple):
@@ -71,6 +72,7 @@ class News(NamedTuple):
     events: Sequence[LoggedEvent | list[Any]] = ()
     told: Sequence[Told | list[Any]] = ()
     doubts: Sequence[Doubt | list[Any]] = ()
+    cause: Any = None  # where the trace goes on, if there is one (tracing.Cause)
 
 
 class LocalHub(Protocol):
@@ -98,13 +100,18 @@ def detach(hub: LocalHub) -> None:
 
 
 def announce(
-    events: Sequence[LoggedEvent] = (), told: Sequence[Told] = (), doubts: Sequence[Doubt] = ()
+    events: Sequence[LoggedEvent] = (),
+    told: Sequence[Told] = (),
+    doubts: Sequence[Doubt] = (),
+    cause: Any = None,
 ) -> None:
     """Publish what was committed: after the commit (`transaction.on_commit`), never inside. Raises
     nothing: the writer has committed, and whatever fails here, reconcile delivers.
     """
     try:
-        news = News(events, told, doubts)
+        if cause is not None:
+            cause = tracing.begin("publish", cause, events=len(events))
+        news = News(events, told, doubts, cause)
         wake_ups = _wake_ups(news)
         hubs = [hub for hub in _hubs.get(os.getpid(), ()) if not hub.loop.is_closed()]
         for index, hub in enumerate(hubs):
@@ -146,7 +153,18 @@ def _wake_ups(news: News) -> list[WakeUp]:
         groups = {BULK_GROUP: {"e": list(news.events), "x": list(news.told)}}
     if news.doubts:
         groups.setdefault(BULK_GROUP, {})["d"] = list(news.doubts)
-    return [WakeUp(group, signed(message)) for group, message in groups.items()]
+    wake_ups = [WakeUp(group, signed(message)) for group, message in groups.items()]
+    if news.cause is not None:
+        context = tracing.carried(news.cause)
+        for wake_up in wake_ups:
+            wake_up.message["c"] = context
+        wake_ups[-1] = wake_ups[-1]._replace(span=news.cause)
+    return wake_ups
+
+
+def _ended(wake_ups: Iterable[WakeUp], problem: Exception | None = None) -> None:
+    for wake_up in wake_ups:
+        tracing.end(wake_up.span, problem)
 
 
 def signed(message: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +189,10 @@ class Breaker:
         self._closed_until = self._clock() + _PAUSE_AFTER_FAILURE
 
 
+class NotAskedError(Exception):
+    """Redis did not answer a moment ago."""
+
+
 class SyncWaker:
     """Wakes from a process without a hub: WSGI, the shell, Celery, a fork. Thread-safe. With a
     layer that reaches no other process (in-memory) there is nobody to wake.
@@ -185,11 +207,14 @@ class SyncWaker:
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:
         wake_ups = list(wake_ups)
+        _ended(wake_ups, self._send(wake_ups))
+
+    def _send(self, wake_ups: Sequence[WakeUp]) -> Exception | None:
         if not self._shards:
-            return
+            return None
         if not self._breaker.allows:
             metrics.publish_failures.inc(len(wake_ups))
-            return
+            return NotAskedError()
         try:
             for shard, parts in self._layer.addressed(wake_ups).items():
                 pipeline = self._shards[shard].pipeline(transaction=False)
@@ -200,6 +225,8 @@ class SyncWaker:
             # Without the embedded Valkey's socket file nobody serves here: nobody is to be woken.
             if not isinstance(problem.__cause__ or problem.__context__, FileNotFoundError):
                 self._breaker.failed(len(wake_ups), problem)
+            return problem
+        return None
 
 
 @functools.cache
@@ -233,18 +260,22 @@ class LoopWaker:
                 wake_ups, self._waiting = self._waiting, []
                 if not self._breaker.allows:
                     metrics.publish_failures.inc(len(wake_ups))
+                    _ended(wake_ups, NotAskedError())
                     continue
                 try:
                     async with asyncio.timeout(4 * TIMEOUT):
                         await self._publish(wake_ups)
                 except (redis.RedisError, OSError, TimeoutError) as problem:
                     self._breaker.failed(len(wake_ups), problem)
+                    _ended(wake_ups, problem)
+                else:
+                    _ended(wake_ups)
         finally:
             self._task = None
 
     async def _publish(self, wake_ups: Sequence[WakeUp]) -> None:
         if not self._shards:
-            for group, message in wake_ups:
+            for group, message, _ in wake_ups:
                 await self._layer.group_send(group, message)
             return
         for shard, parts in self._layer.addressed(wake_ups).items():

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def announced(monkeypatch):
     """The events that were published, in order."""
     events = []
-    monkeypatch.setattr(publish, "announce", lambda new, told: events.extend(new))
+    monkeypatch.setattr(publish, "announce", lambda new, told, cause: events.extend(new))
     return events
 
 
