@@ -238,7 +238,7 @@ def test_ten_thousand_recipients_are_stored_in_chunks(
     monkeypatch.setattr(
         publish,
         "announce",
-        lambda events, told: commits.append(publish._wake_ups(publish.News(events, told))),
+        lambda events, told, cause: commits.append(publish._wake_ups(publish.News(events, told))),
     )
     with CaptureQueriesContext(connection) as queries:
         assert Notification.objects.notify(everybody, title="Service on Sunday") == 10_000
