@@ -33,7 +33,11 @@ class NotificationConsumer(RealtimeConsumer):
         if known:
             self.send(known)
 
+    async def notification_seen(self, command: events.MarkAsSeen) -> None:
+        await in_database(services.mark_seen, user=self.user, up_to_id=command.up_to_id)
+
     commands: ClassVar[dict[type[Command], Handler]] = {
         events.MarkAsRead: mark_as_read,
         events.MarkAllAsRead: mark_all_as_read,
+        events.MarkAsSeen: notification_seen,
     }

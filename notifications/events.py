@@ -115,3 +115,11 @@ class MarkAsRead(Command, kw_only=True, tag="mark_as_read"):
 
 class MarkAllAsRead(Command, kw_only=True, tag="mark_all_as_read"):
     up_to_id: Sequence | None = None
+
+
+class MarkAsSeen(Command, kw_only=True, tag="notification_seen"):
+    """The user looks at a screen that shows them: their devices need not tell. Not read. Nothing
+    answers it.
+    """
+
+    up_to_id: Identifier
