@@ -27,6 +27,8 @@ def masked(text: str, region: str) -> str:
     3166, like "UZ"). Masking twice changes nothing more.
     """
     text = _EMAIL.sub(MASK, text)
+    if not any(map(str.isdigit, text)):  # most texts; the rest costs 0.1 ms
+        return text
     for start, end in sorted(_numbers(text, region), reverse=True):
         text = text[:start] + MASK + text[end:]
     return _SPREAD.sub(lambda found: MASK if _is_number(found[0], region) else found[0], text)

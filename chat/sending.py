@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth.backends import ModelBackend
-from django.db.models import F, FilteredRelation, Q
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import FilteredRelation, Q
 from django.utils import timezone
 
 from chat import cursors, events, queue_events
@@ -111,17 +112,21 @@ def _is_newest(message: Message) -> bool:
 
 
 def _rooms(ids: Iterable[int]) -> dict[int, _Room]:
-    """Those that exist, by one query: a row for each member."""
-    rows: Iterable[Any] = Conversation.objects.filter(pk__in=ids).annotate(
-        member=FilteredRelation("participants", condition=Q(participants__role__in=_MEMBERS)),
-        member_id=F("member__user_id"),
-        member_muted_until=F("member__muted_until"),
+    """Those that exist, by one query: a row for each member, or one with nulls."""
+    fields = [field.attname for field in Conversation._meta.concrete_fields]
+    members = FilteredRelation("participants", condition=Q(participants__role__in=_MEMBERS))
+    rows = (
+        Conversation.objects.filter(pk__in=ids)
+        .annotate(member=members)
+        .values_list("member__user_id", "member__muted_until", *fields)
     )
     rooms: dict[int, _Room] = {}
-    for row in rows:
-        room = rooms.setdefault(row.pk, _Room(row, {}))
-        if row.member_id is not None:
-            room.members[row.member_id] = row.member_muted_until
+    for user_id, muted_until, id, *values in rows:
+        if id not in rooms:
+            row = Conversation.from_db(DEFAULT_DB_ALIAS, fields, [id, *values])
+            rooms[id] = _Room(row, {})
+        if user_id is not None:
+            rooms[id].members[user_id] = muted_until
     return rooms
 
 

@@ -3,11 +3,11 @@ database thread.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -26,8 +26,16 @@ from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from holodrive.realtime import tickets
 from holodrive.realtime.credentials import Credential, Scope, header
 from holodrive.realtime.models import RevokedSession
-from holodrive.realtime.tokens import SID, AccessToken, TokenAuthentication
-from holodrive.realtime.wire import TokenExpired, Unauthenticated
+from holodrive.realtime.tokens import (
+    SID,
+    AccessToken,
+    JointAuthentication,
+    TokenAuthentication,
+)
+from holodrive.realtime.wire import RealtimeError, TokenExpired, Unauthenticated
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _ANONYMOUS = "Authentication is required: a session, or a token."
 _EXPIRED = "The token has expired: get a new one."
@@ -61,36 +69,80 @@ def session_key(scope: Scope) -> str | None:
     return cookies.get(settings.SESSION_COOKIE_NAME) or None
 
 
+class Caller(NamedTuple):
+    """What a socket came with."""
+
+    credential: Credential | None
+    session: str | None
+
+
 def identify(credential: Credential | None, session: str | None) -> Identity:
     """The user behind the ticket or token, or without one behind the session. A credential that is
     there but wrong refuses: it never falls through to the next. A ticket is used up. Raises
     Unauthenticated or TokenExpired.
     """
+    (answer,) = identify_together([Caller(credential, session)])
+    if isinstance(answer, RealtimeError):
+        raise answer
+    return answer
+
+
+def identify_together(callers: Sequence[Caller]) -> list[Identity | RealtimeError]:
+    """`identify` for many, by as many queries as for one if they come with tokens. What it would
+    raise is the answer.
+    """
+    tokens = [_refusal_or(_token, caller) for caller in callers]
+    verified = [token for token in tokens if isinstance(token, AccessToken)]
+    joint = TokenAuthentication() if len(verified) < 2 else JointAuthentication(verified)
+    return [
+        token if isinstance(token, RealtimeError) else _refusal_or(_identity, caller, token, joint)
+        for caller, token in zip(callers, tokens, strict=True)
+    ]
+
+
+def _refusal_or(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | RealtimeError:
+    try:
+        return function(*args, **kwargs)
+    except RealtimeError as refusal:
+        return refusal
+
+
+def _token(caller: Caller) -> AccessToken | None:
+    """The caller's token, verified; None for who has none."""
+    if caller.credential is None or caller.credential.kind == "ticket":
+        return None
+    try:
+        return AccessToken(caller.credential.token)  # type: ignore[arg-type]
+    except ExpiredTokenError:
+        raise TokenExpired(_EXPIRED) from None
+    except (TokenError, ValueError):
+        raise Unauthenticated(_REFUSED) from None
+
+
+def _identity(caller: Caller, token: AccessToken | None, joint: TokenAuthentication) -> Identity:
+    credential, session = caller
     if credential is not None:
-        return _by_ticket(credential) if credential.kind == "ticket" else _by_token(credential)
+        return _by_token(credential, token, joint) if token else _by_ticket(credential)
     if session is not None:
         return _by_session(session)
     raise Unauthenticated(_ANONYMOUS)
 
 
-def _by_token(credential: Credential) -> Identity:
+def _by_token(credential: Credential, token: AccessToken, joint: TokenAuthentication) -> Identity:
     try:
-        token = AccessToken(credential.token)  # type: ignore[arg-type]
-        identity = _by_claims(token)
-    except ExpiredTokenError:
-        raise TokenExpired(_EXPIRED) from None
-    except (TokenError, APIException, ValueError):
+        identity = _by_claims(token, joint)
+    except (APIException, ValueError):
         raise Unauthenticated(_REFUSED) from None
     if credential.user_id is not None and credential.user_id != str(identity.user.pk):
         raise Unauthenticated(_REFUSED)
     return identity
 
 
-def _by_claims(claims: Any) -> Identity:
+def _by_claims(claims: Any, authentication: TokenAuthentication) -> Identity:
     """Of a token that was verified. The rest is judged anew each time: an active user, the password
     unchanged, the login not ended.
     """
-    user = TokenAuthentication().get_user(claims)
+    user = authentication.get_user(claims)
     return Identity(user, datetime.fromtimestamp(claims["exp"], tz=UTC), sid=claims.get(SID))
 
 
@@ -102,7 +154,7 @@ def _by_ticket(credential: Credential) -> Identity:
     if ticket.claims is None:
         return _by_session(ticket.session_key)
     try:
-        identity = _by_claims(ticket.claims)
+        identity = _by_claims(ticket.claims, TokenAuthentication())
     except APIException:
         raise Unauthenticated(_REFUSED) from None
     if identity.expires_at is None or identity.expires_at <= timezone.now():

@@ -223,6 +223,13 @@ DEFENCES = (
         "postgresql",
     ),
     Defence(
+        "who is identified with others is refused for a login that was ended",
+        f"{_R}/tokens.py",
+        "        if validated_token.get(SID) in self._revoked:",
+        "        if False:",
+        f"{_T}/test_identify.py::test_many_get_what_each_would_get_alone",
+    ),
+    Defence(
         "a message's number is that of its event",
         "chat/signals.py",
         "        if log.append(stream, events.chat_message(instance)) != instance.seq:",
@@ -304,9 +311,9 @@ DEFENCES = (
     Defence(
         "a refresh token opens nothing",
         f"{_R}/auth.py",
-        "        token = AccessToken(credential.token)",
+        "        return AccessToken(caller.credential.token)",
         "        from rest_framework_simplejwt.tokens import UntypedToken\n\n"
-        "        token = UntypedToken(credential.token)",
+        "        return UntypedToken(caller.credential.token)",
         f"{_T}/test_clients.py::test_a_bad_token_is_refused_in_every_form[a refresh token-websockets]",
     ),
     Defence(

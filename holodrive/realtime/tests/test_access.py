@@ -393,19 +393,18 @@ async def test_a_doubt_heard_while_one_is_authenticated_is_not_lost(
 
     user = await sync_to_async(make_user)()
     token = await sync_to_async(ObtainSerializer.get_token)(user)
-    in_database = consumer.in_database
+    identify = consumer._identify
 
-    async def slow(function, *args, **kwargs):
-        found = await in_database(function, *args, **kwargs)
-        if function.__name__ == "identify":
-            await RevokedSession.objects.acreate(
-                sid=token["sid"], expires_at=datetime.now(UTC) + timedelta(days=1)
-            )
-            await asyncio.sleep(0)  # the hub hears of it
+    async def slow(caller):
+        found = await identify(caller)
+        await RevokedSession.objects.acreate(
+            sid=token["sid"], expires_at=datetime.now(UTC) + timedelta(days=1)
+        )
+        await asyncio.sleep(0)  # the hub hears of it
         return found
 
     hub_module.here()
-    monkeypatch.setattr(consumer, "in_database", slow)
+    monkeypatch.setattr(consumer, "_identify", slow)
     socket = await connect(NOTIFICATIONS, headers=bearer(token.access_token))
     assert (await socket.frame())["code"] == "unauthenticated"
     assert await socket.closed() == 4401
