@@ -54,7 +54,11 @@ class ChatConsumer(RealtimeConsumer):
     async def send_message(self, command: events.SendMessage) -> None:
         message, duplicate = await _send(
             services.Draft(
-                self.user, self.conversation_id, command.message, command.client_message_id
+                self.user,
+                self.conversation_id,
+                command.message,
+                command.client_message_id,
+                was_let_in=True,
             )
         )
         self.send(

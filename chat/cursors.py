@@ -5,10 +5,22 @@ only move forward, whoever moves them at the same time. Tells nobody: `services.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Max, OuterRef, Q, Subquery
+from django.db.models import Max, Q
 from django.db.models.functions import Greatest
 
 from chat.models import Message, Participant
+from holodrive.realtime import statements
+
+_MOVE = """
+    UPDATE chat_participant SET
+    last_read_id = CASE WHEN last_read_id < newest THEN newest ELSE last_read_id END,
+    last_delivered_id = CASE WHEN last_delivered_id < newest THEN newest ELSE last_delivered_id END
+    FROM (
+        SELECT column1 AS in_conversation, column2 AS sender, column3 AS newest
+        FROM (VALUES {}) AS sent
+    ) AS sent
+    WHERE conversation_id = in_conversation AND user_id = sender
+"""
 
 
 def newest_message(conversation_id: int, up_to_id: int) -> int:
@@ -46,17 +58,8 @@ def move_senders(messages: Sequence[Message]) -> None:
     """Move the cursors of who has just sent these to them, which are the newest of their
     conversations.
     """
-    ids = [message.pk for message in messages]
-    own = Message.objects.filter(
-        conversation=OuterRef("conversation"), pk__range=(min(ids), max(ids))
-    ).order_by("-pk")
-    Participant.objects.filter(
-        conversation__in=[message.conversation_id for message in messages],
-        user=Subquery(own.values("sender")[:1]),
-    ).update(
-        last_read_id=Greatest("last_read_id", Subquery(own.values("pk")[:1])),
-        last_delivered_id=Greatest("last_delivered_id", Subquery(own.values("pk")[:1])),
-    )
+    rows = [[message.conversation_id, message.sender_id, message.pk] for message in messages]
+    statements.fetch(_MOVE.format(", ".join(["%s"] * len(rows))), *rows)
 
 
 def admit_support(places: Iterable[tuple[int, int]]) -> None:

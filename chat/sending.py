@@ -1,12 +1,11 @@
 """Stores new messages, many conversations' in one transaction, and does what they bring about."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth.backends import ModelBackend
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import FilteredRelation, Q
 from django.utils import timezone
 
 from chat import cursors, events, queue_events
@@ -14,11 +13,10 @@ from chat.models import (
     SUPPORT_PERMISSION,
     Conversation,
     Message,
-    Participant,
     is_support,
     may_reply,
 )
-from holodrive.realtime import log
+from holodrive.realtime import log, statements
 from holodrive.realtime.wire import (
     ConversationClosed,
     Forbidden,
@@ -31,16 +29,30 @@ from notifications import services as notifications
 
 _TITLE = 200  # code points of a notification's title: a name alone may have 301
 _PREVIEW = 50  # code points of a message in its notification
-_MEMBERS = (Participant.Role.RIDER, Participant.Role.DRIVER)
+
+_FIELDS = [field.attname for field in Conversation._meta.concrete_fields]
+_ROOMS = f"""
+    SELECT member.user_id, member.muted_until, {", ".join(f"conversation.{one}" for one in _FIELDS)}
+    FROM chat_conversation AS conversation
+    LEFT JOIN chat_participant AS member
+    ON member.conversation_id = conversation.id AND member.role IN ('rider', 'driver')
+    WHERE conversation.id IN %s
+"""  # noqa: S608
+_STORED_BEFORE = """
+    SELECT id FROM chat_message
+    WHERE conversation_id IN %s AND sender_id IN %s AND client_message_id IN %s
+"""
+_MOVE = "UPDATE chat_conversation SET last_message_at = %s WHERE id IN %s"
 
 
 class Draft(NamedTuple):
-    """What somebody wants to send."""
+    """What somebody wants to send. `was_let_in`: into this conversation before, by its socket."""
 
     user: Any
     conversation_id: int
     text: str
     client_message_id: str | None = None
+    was_let_in: bool = False
 
 
 class SentMessage(NamedTuple):
@@ -83,8 +95,10 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
     answered by its error and stores nothing; any other exception is of all: nothing was stored.
     """
     # Before the lock as well: an outsider must neither wait for a foreign stream nor hold it.
-    rooms = _rooms(draft.conversation_id for draft in drafts)
-    inside = [draft.conversation_id for draft in drafts if _is_inside(draft, rooms)]
+    rooms = _rooms([draft.conversation_id for draft in drafts if not draft.was_let_in])
+    inside = [
+        draft.conversation_id for draft in drafts if draft.was_let_in or _is_inside(draft, rooms)
+    ]
     if not inside:
         return [no_such_conversation() for _ in drafts]
     with log.writing(*map(events.stream_of, inside)):
@@ -103,7 +117,7 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
             if not all(map(_is_newest, new)):
                 # A project's own receiver has answered: what follows must come in between.
                 raise RuntimeError("a receiver went on in a conversation: each is saved by itself")
-            follow_up(new)
+            follow_up(new, rooms)
     return answers
 
 
@@ -111,19 +125,12 @@ def _is_newest(message: Message) -> bool:
     return log.next_seq(events.stream_of(message.conversation_id)) == message.seq + 1
 
 
-def _rooms(ids: Iterable[int]) -> dict[int, _Room]:
+def _rooms(ids: list[int]) -> dict[int, _Room]:
     """Those that exist, by one query: a row for each member, or one with nulls."""
-    fields = [field.attname for field in Conversation._meta.concrete_fields]
-    members = FilteredRelation("participants", condition=Q(participants__role__in=_MEMBERS))
-    rows = (
-        Conversation.objects.filter(pk__in=ids)
-        .annotate(member=members)
-        .values_list("member__user_id", "member__muted_until", *fields)
-    )
     rooms: dict[int, _Room] = {}
-    for user_id, muted_until, id, *values in rows:
+    for user_id, muted_until, id, *values in statements.fetch(_ROOMS, ids) if ids else ():
         if id not in rooms:
-            row = Conversation.from_db(DEFAULT_DB_ALIAS, fields, [id, *values])
+            row = Conversation.from_db(DEFAULT_DB_ALIAS, _FIELDS, [id, *values])
             rooms[id] = _Room(row, {})
         if user_id is not None:
             rooms[id].members[user_id] = muted_until
@@ -142,20 +149,23 @@ def _key(message: Message) -> _Key:
 
 
 def _stored_before(drafts: Sequence[Draft]) -> dict[_Key, Message]:
-    ids = {draft.client_message_id for draft in drafts} - {None}
-    if not ids:
+    named = [draft for draft in drafts if draft.client_message_id is not None]
+    if not named:
         return {}
-    found = Message.objects.filter(
-        conversation__in=[draft.conversation_id for draft in drafts], client_message_id__in=ids
-    )
-    return {_key(message): message for message in found}
+    _, conversations, _, ids, _ = map(list, zip(*named, strict=True))
+    users = [draft.user.pk for draft in named]
+    found = statements.fetch(_STORED_BEFORE, conversations, users, ids)
+    if not found:  # most often
+        return {}
+    rows = Message.objects.filter(pk__in=[id for (id,) in found])
+    return {_key(message): message for message in rows}
 
 
 def _answer(
     draft: Draft, rooms: dict[int, _Room], stored: dict[_Key, Message], now: datetime
 ) -> SentMessage | RealtimeError:
     """The message that is to be stored, or was before; or why it must not be."""
-    user, conversation_id, text, client_message_id = draft
+    user, conversation_id, text, client_message_id, _ = draft
     if not _is_inside(draft, rooms):
         return no_such_conversation()
     sent = stored.get((conversation_id, user.pk, client_message_id))
@@ -181,14 +191,15 @@ def _answer(
     return SentMessage(message, duplicate=False)
 
 
-def follow_up(messages: Sequence[Message]) -> None:
+def follow_up(messages: Sequence[Message], rooms: dict[int, _Room] | None = None) -> None:
     """What new messages, each of another conversation, bring about in their transaction: the
-    conversation moves, its sender has read it, and its members are notified.
+    conversation moves, its sender has read it, and its members are notified. `rooms`: read under
+    the lock; without them they are read here.
     """
     if not messages:
         return
-    # Of now: the instances in memory may be older than the rows.
-    rooms = _rooms(message.conversation_id for message in messages)
+    if rooms is None:  # the instances in memory may be older than the rows
+        rooms = _rooms([message.conversation_id for message in messages])
     unassigned = any(map(_asks_all_of_support, rooms.values()))
     staff = set(support_staff().values_list("pk", flat=True)) if unassigned else set()
     changed, told, senders = {}, [], set()
@@ -197,18 +208,18 @@ def follow_up(messages: Sequence[Message]) -> None:
         changed[conversation.pk] = _moved_by(conversation, message)
         told.append((_recipients(rooms[conversation.pk], message, staff), _notification(message)))
         senders.add((message.sender_id, conversation.pk))
-    readers = notifications.with_unread(senders)
+    unread = notifications.unread_of_conversations(senders)
     notified = {user for recipients, _ in told for user in recipients}
     # All messages must not wait for one lock.
     queue = [queue_events.STREAM] if any(changed.values()) else []
     # All streams in one statement, so in one order, and ahead of the participants' rows, as
     # `mark_read` takes them.
     with log.writing(
-        *queue, *map(notifications.stream_of, notified.union(user for user, _ in readers))
+        *queue, *map(notifications.stream_of, notified.union(one.user_id for one in unread))
     ):
         for moment in {message.created_at for message in messages}:
             moved = [one.conversation_id for one in messages if one.created_at == moment]
-            Conversation.objects.filter(pk__in=moved).update(last_message_at=moment)
+            statements.fetch(_MOVE, moment, moved)
         for id, fields in changed.items():
             if fields:
                 rooms[id].conversation.save(update_fields=fields)
@@ -219,7 +230,7 @@ def follow_up(messages: Sequence[Message]) -> None:
         )
         # Who answers has read what came before. No frame says so: the message does.
         cursors.move_senders(messages)
-        notifications.mark_conversations_read(readers)
+        notifications.mark(unread)
         for message in messages:
             tell_queue(message)
         notifications.notify_each(told)

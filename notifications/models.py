@@ -11,13 +11,19 @@ from django.conf import settings
 from django.db import connection, models
 from django.utils import timezone
 
-from holodrive.realtime import log
+from holodrive.realtime import log, statements
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
 from notifications import events, hooks
 
 # Recipients stored by one transaction. 10,000 at once gave the chat beside it a p99 of 206 ms, 500
 # gave 18 ms.
 CHUNK = 500
+
+# The status is written out: it is that of the partial index.
+_COUNT = """
+    SELECT recipient_id, COUNT(*) FROM notifications_notification
+    WHERE recipient_id IN %s AND status = 'unread' GROUP BY recipient_id
+"""
 
 
 class NotificationQuerySet(PublishedQuerySet["Notification"]):
@@ -53,17 +59,15 @@ class NotificationQuerySet(PublishedQuerySet["Notification"]):
             for recipient in sorted(recipients)
         ]
         with log.writing(*(events.stream_of(row.recipient_id) for row in new)):
-            rows = Notification._base_manager.bulk_create(new)
-            unread = unread_counts({row.recipient_id for row in rows})
-            later = Counter(row.recipient_id for row in rows if row.status == "unread")
-            for row in rows:
-                later[row.recipient_id] -= row.status == "unread"
+            unread = Counter(unread_counts({row.recipient_id for row in new}))
+            statements.insert(new)
+            for row in new:
+                unread[row.recipient_id] += row.status == "unread"
                 added = events.NotificationAdded(
-                    notification=events.body(row),
-                    unread_count=unread.get(row.recipient_id, 0) - later[row.recipient_id],
+                    notification=events.body(row), unread_count=unread[row.recipient_id]
                 )
                 log.append(events.stream_of(row.recipient_id), added)
-            hooks.added.send(Notification, rows=rows)
+            hooks.added.send(Notification, rows=new)
 
 
 class Notification(PublishedModel):
@@ -120,12 +124,5 @@ class Notification(PublishedModel):
 
 def unread_counts(recipients: Iterable[int]) -> dict[int, int]:
     """Unread notifications by recipient; who has none is left out."""
-    rows = (
-        Notification._base_manager.filter(
-            recipient__in=recipients, status=Notification.Status.UNREAD
-        )
-        .order_by()
-        .values("recipient")
-        .annotate(count=models.Count("pk"))
-    )
-    return dict(rows.values_list("recipient", "count"))
+    wanted = list(recipients)
+    return dict(statements.fetch(_COUNT, wanted)) if wanted else {}

@@ -1,14 +1,13 @@
 """What can be done with notifications: each call one transaction that publishes its changes."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from holodrive.realtime import log
+from holodrive.realtime import log, statements
 from holodrive.realtime.models import Stream
 from holodrive.realtime.scrub import Blank, needle_of, scrub
 from holodrive.realtime.wire import NotFound
@@ -16,6 +15,17 @@ from notifications import events, hooks
 from notifications.models import CHUNK, Notification, unread_counts
 
 _UNREAD, _READ = Notification.Status.UNREAD, Notification.Status.READ
+
+# Type and status are written out: they are those of a partial index.
+_UNREAD_OF_CONVERSATIONS = """
+    SELECT id, recipient_id, related_object_id FROM notifications_notification
+    WHERE recipient_id IN %s AND related_object_id IN %s
+    AND notification_type = 'chat_message' AND status = 'unread' ORDER BY id
+"""
+_MARK = """
+    UPDATE notifications_notification SET status = 'read', read_at = %s
+    WHERE id IN %s AND status = 'unread' RETURNING id
+"""
 
 
 # The same by the names that other apps call.
@@ -125,62 +135,51 @@ def mark_conversation_read(*, user_id: int, conversation_id: int, up_to_message_
     )
     if rows.exists():  # most often not: then nobody waits for the stream
         with log.writing(events.stream_of(user_id)):
-            _mark([(id, user_id) for id in rows.order_by("pk").values_list("pk", flat=True)])
+            mark([Unread(id, user_id) for id in rows.order_by("pk").values_list("pk", flat=True)])
 
 
-_Reader = tuple[int, int]  # user id, conversation id
+class Unread(NamedTuple):
+    """One unread notification, and whose it is."""
+
+    id: int
+    user_id: int
 
 
-def mark_conversations_read(readers: Iterable[_Reader]) -> None:
-    """The same of all messages there are, for several. Inside the caller's block, which has locked
-    the streams of these users and keeps new messages away.
+def unread_of_conversations(readers: Collection[tuple[int, int]]) -> list[Unread]:
+    """The unread notifications that these (user id, conversation id) have of messages there, the
+    oldest first.
     """
-    _mark([(id, user_id) for id, user_id, _ in _unread_of(readers)])
-
-
-def with_unread(readers: Iterable[_Reader]) -> set[_Reader]:
-    """Those who have unread notifications of that conversation."""
-    return {(user_id, conversation_id) for _, user_id, conversation_id in _unread_of(readers)}
-
-
-def _unread_of(readers: Iterable[_Reader]) -> list[tuple[int, int, int]]:
-    """(id, user id, conversation id) of these users' unread notifications of these conversations,
-    the oldest first.
-    """
-    readers = set(readers)
     if not readers:
         return []
-    rows = Notification._base_manager.filter(
-        recipient__in={user_id for user_id, _ in readers},
-        related_object_id__in={conversation_id for _, conversation_id in readers},
-        notification_type="chat_message",
-        status=_UNREAD,
-    )
-    found = rows.order_by("pk").values_list("pk", "recipient_id", "related_object_id")
+    users, conversations = map(set, zip(*readers, strict=True))
+    found = statements.fetch(_UNREAD_OF_CONVERSATIONS, list(users), list(conversations))
     return [
-        (id, user_id, conversation_id)
+        Unread(id, user_id)
         for id, user_id, conversation_id in found
-        if conversation_id is not None and (user_id, conversation_id) in readers
+        if (user_id, conversation_id) in readers
     ]
 
 
-def _mark(unread: Sequence[tuple[int, int]]) -> None:
-    """Mark these unread notifications (id, user id) read. Their users' streams are locked."""
+def mark(unread: Sequence[Unread]) -> None:
+    """Mark those of them read that are still unread: an event for each. Inside the caller's block,
+    which has locked the streams of these users.
+    """
     if not unread:
         return
+    counts = unread_counts({one.user_id for one in unread})
+    marked: set[int] = set()
     for start in range(0, len(unread), CHUNK):
-        chunk: dict[int, int] = dict(unread[start : start + CHUNK])
-        rows = Notification._base_manager.filter(pk__in=chunk)
-        rows.update(status=_READ, read_at=timezone.now())
-        for reader in set(chunk.values()):
-            ids = [id for id, user_id in chunk.items() if user_id == reader]
-            hooks.read.send(Notification, user_id=reader, ids=ids)
-    users = Counter(user_id for _, user_id in unread)
-    counts = Counter(unread_counts(users)) + users
+        ids = [one.id for one in unread[start : start + CHUNK]]
+        marked |= {id for (id,) in statements.fetch(_MARK, timezone.now(), ids)}
+    ids_of: dict[int, list[int]] = {}
     for id, user_id in unread:
-        counts[user_id] -= 1
-        event = events.NotificationRead(notification_id=id, unread_count=counts[user_id])
-        log.append(events.stream_of(user_id), event)
+        if id in marked:
+            ids_of.setdefault(user_id, []).append(id)
+            counts[user_id] -= 1
+            event = events.NotificationRead(notification_id=id, unread_count=counts[user_id])
+            log.append(events.stream_of(user_id), event)
+    for user_id, ids in ids_of.items():
+        hooks.read.send(Notification, user_id=user_id, ids=ids)
 
 
 def redact(

@@ -4,9 +4,10 @@ import json
 import time
 
 import pytest
+from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata, country_code_for_region
 
 from chat import services
-from chat.masking import MASK, masked
+from chat.masking import _FEWEST_DIGITS, MASK, masked
 from chat.models import AuditEntry, Message
 from holodrive.realtime.models import Event
 from holodrive.realtime.wire import IdempotencyConflict
@@ -70,6 +71,16 @@ def test_no_text_of_4000_characters_takes_long(part):
     began = time.process_time()
     masked((part * 4000)[:4000], "UZ")
     assert time.process_time() - began < 5  # a square or worse takes minutes
+
+
+def test_no_country_has_a_number_too_short_to_be_looked_for():
+    shortest = min(
+        len(str(country_code_for_region(region)))
+        + min(PhoneMetadata.metadata_for_region(region).general_desc.possible_length)
+        for region in SUPPORTED_REGIONS
+    )
+    assert shortest == _FEWEST_DIGITS
+    assert masked("call +431110", "UZ") == f"call {MASK}"
 
 
 # In conversations

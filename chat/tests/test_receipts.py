@@ -233,7 +233,7 @@ def test_the_notifications_of_a_conversation_are_found_by_an_index(trip, ids):
         if connection.vendor == "postgresql":
             cursor.execute("SET enable_seqscan = off")
         plan = rows.explain()
-    assert re.search("notification_(unread_chat|of_conversation)", plan)  # both find it
+    assert re.search("notification_(unread|of_conversation)", plan)  # each finds it
 
 
 # Over REST

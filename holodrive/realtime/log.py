@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
-from django.db.models import F, Max, Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
-from holodrive.realtime import publish, tracing, wire
+from holodrive.realtime import publish, statements, tracing, wire
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.wire import LoggedEvent
 
@@ -32,6 +32,7 @@ _LOCK = """
     ON CONFLICT (name) DO UPDATE SET head = realtime_stream.head + 1
     RETURNING name, id, head
 """
+_CORRECT = "UPDATE realtime_stream SET head = head + %s WHERE id IN %s"
 # Not bulk_create: with rows as small as these a model instance each is most of the cost.
 _STORE = "INSERT INTO realtime_event (stream_id, seq, text, created_at) VALUES {values}"
 _LOCKED_AT_ONCE = 900  # SQLite in Django 5.2 takes at most 999 parameters a statement
@@ -152,7 +153,7 @@ class _Write:
             if stream.appended != 1:
                 corrections.setdefault(stream.appended - 1, []).append(stream.id)
         for difference, ids in corrections.items():
-            Stream.objects.filter(id__in=ids).update(head=F("head") + difference)
+            statements.fetch(_CORRECT, difference, ids)
         self._insert()
         self._events = [event for _, event, _ in self._appended]
         self._commit = tracing.begin("commit", events=len(self._events))

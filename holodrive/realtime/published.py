@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NoReturn, Self, TypeVar
 from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.signals import post_save, pre_save
 
-from holodrive.realtime import log
+from holodrive.realtime import log, statements
 
 M = TypeVar("M", bound=models.Model)
 
@@ -62,7 +62,7 @@ class PublishedModel(models.Model):
         with log.writing(*chain.from_iterable(row.streams() for row in rows)):
             for row in rows:
                 pre_save.send(sender=cls, instance=row, **said)
-            cls._base_manager.bulk_create(rows)
+            statements.insert(rows)
             for row in rows:
                 post_save.send(sender=cls, instance=row, created=True, together=many, **said)
 
