@@ -31,6 +31,7 @@ check: .venv/development docs
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m testing.migrations
 
 # With --quiet mkdocs would not count its warnings.
 docs: .venv/development
