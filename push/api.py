@@ -1,8 +1,10 @@
-"""Devices over REST."""
+"""Devices, and what their users want to hear there, over REST."""
 
-from typing import Annotated, Any, Literal
+from datetime import time
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
+from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
@@ -12,8 +14,9 @@ from holodrive.realtime import auth
 from holodrive.realtime.rest import View, answer, read_body
 from holodrive.realtime.tokens import SID
 from holodrive.realtime.wire import checked_text, timestamp
-from push import services
-from push.models import Device
+from push import backends, services
+from push.models import Device, Preference, QuietHours
+from push.quiet import zone
 
 _Key = Annotated[str, msgspec.Meta(max_length=200)]
 
@@ -85,6 +88,102 @@ class DeviceById(View):
         """No more pushes on that device."""
         services.forget(user=request.user, device_id=device_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class Offer(msgspec.Struct, kw_only=True):
+    """What this server pushes by. `web_public_key` is what a browser subscribes with (its
+    `applicationServerKey`). `mandatory_categories` come whatever is preferred, at any hour.
+    """
+
+    channels: list[Literal["mobile", "web"]]
+    web_public_key: str | None
+    mandatory_categories: list[str]
+
+
+class PushOffer(View):
+    @extend_schema(responses=Offer)
+    def get(self, request: Request) -> Response:
+        """What there is."""
+        web = backends.configured().get("web")
+        channels: Any = sorted(backends.configured())
+        return answer(
+            Offer(
+                channels=channels,
+                web_public_key=getattr(web, "public_key", None),
+                mandatory_categories=settings.PUSH_MANDATORY_CATEGORIES,
+            )
+        )
+
+
+_Clock = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+class QuietItem(msgspec.Struct, kw_only=True):
+    """`start` and `end` as 22:00, on the clock of `time_zone` (Asia/Tashkent); over midnight if
+    `end` is the earlier.
+    """
+
+    start: _Clock
+    end: _Clock
+    time_zone: Annotated[str, msgspec.Meta(max_length=64)]
+
+    def __post_init__(self) -> None:
+        zone(self.time_zone)
+        if self.start == self.end:
+            raise ValueError("start and end are the same")
+
+
+class Wish(msgspec.Struct, kw_only=True):
+    """Whether notifications of that category (their `notification_type`) go to that channel."""
+
+    category: Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+    channel: Literal["mobile", "web"]
+    is_enabled: bool
+
+    def __post_init__(self) -> None:
+        checked_text(self.category)
+
+
+class Wanted(msgspec.Struct, kw_only=True):
+    """All of a user's preferences. A category that is not here is pushed to every channel."""
+
+    categories: Annotated[list[Wish], msgspec.Meta(max_length=200)]
+    quiet_hours: QuietItem | None
+
+
+def _wanted(user: Any) -> Wanted:
+    wishes = Preference.objects.filter(user=user).order_by("category", "channel")
+    quiet = QuietHours.objects.filter(user=user).first()
+    return Wanted(
+        categories=[
+            Wish(category=row.category, channel=cast(Any, row.channel), is_enabled=row.is_enabled)
+            for row in wishes
+        ],
+        quiet_hours=quiet
+        and QuietItem(
+            start=f"{quiet.start:%H:%M}", end=f"{quiet.end:%H:%M}", time_zone=quiet.time_zone
+        ),
+    )
+
+
+class Preferences(View):
+    @extend_schema(responses=Wanted)
+    def get(self, request: Request) -> Response:
+        """The caller's preferences."""
+        return answer(_wanted(request.user))
+
+    @extend_schema(request=Wanted, responses=Wanted)
+    def put(self, request: Request) -> Response:
+        """These, and no others."""
+        asked = read_body(request, Wanted)
+        quiet = asked.quiet_hours
+        services.prefer(
+            user=request.user,
+            wishes={(wish.category, wish.channel): wish.is_enabled for wish in asked.categories},
+            quiet=quiet
+            and (time.fromisoformat(quiet.start), time.fromisoformat(quiet.end), quiet.time_zone),
+        )
+        return answer(_wanted(request.user))
 
 
 def _login(request: Request) -> str:

@@ -2,8 +2,8 @@
 that it belongs to.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import time, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from django.utils import timezone
 from holodrive.realtime.wire import InvalidMessage, NotFound
 from notifications.models import Notification
 from push import backends
-from push.models import CHANNELS, Device, Push
+from push.models import CHANNELS, Device, Preference, Push, QuietHours
 
 MOST_DEVICES = 20  # of a user: an app that is installed anew has a new token, and forgets the old
 
@@ -67,6 +67,31 @@ def forget(*, user: Any, device_id: int) -> None:
 def end_login(login: str) -> None:
     """Who has logged out gets nothing on that device any more."""
     Device.objects.filter(login=login).delete()
+
+
+# What their users want
+
+
+@transaction.atomic
+def prefer(
+    *, user: Any, wishes: Mapping[tuple[str, str], bool], quiet: tuple[time, time, str] | None
+) -> None:
+    """Replace all of this user's preferences: by (category, channel), and the quiet hours (start,
+    end, time zone).
+    """
+    Preference.objects.filter(user=user).delete()
+    Preference.objects.bulk_create(
+        [
+            Preference(user=user, category=category, channel=channel, is_enabled=is_enabled)
+            for (category, channel), is_enabled in wishes.items()
+        ],
+        ignore_conflicts=True,  # of two requests at once: each row is of one of them
+    )
+    QuietHours.objects.filter(user=user).delete()
+    if quiet is not None:
+        start, end, time_zone = quiet
+        fields = {"start": start, "end": end, "time_zone": time_zone}
+        QuietHours.objects.update_or_create(user=user, defaults=fields)
 
 
 # What is to be pushed

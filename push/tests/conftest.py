@@ -18,6 +18,9 @@ class Clock:
     def __init__(self):
         self.ahead = timedelta()
 
+    def set(self, moment):
+        self.ahead = moment - datetime.now(UTC)
+
     def __call__(self):
         return datetime.now(UTC) + self.ahead
 

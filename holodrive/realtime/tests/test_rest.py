@@ -133,7 +133,7 @@ def test_what_nobody_caught_is_an_error_in_the_same_shape(rest, monkeypatch):
     def fail(*args):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("holodrive.accounts.api.services.devices_of", fail)
+    monkeypatch.setattr("push.api.services.devices_of", fail)
     rest.raise_request_exception = False
     assert refusal(rest.get("/api/devices/")) == (500, "internal")
 
@@ -143,7 +143,7 @@ def test_a_database_that_does_not_answer_is_unavailable(rest, monkeypatch, fault
     def fail(*args):
         raise fault
 
-    monkeypatch.setattr("holodrive.accounts.api.services.devices_of", fail)
+    monkeypatch.setattr("push.api.services.devices_of", fail)
     answer = rest.get("/api/devices/")
     assert (answer.status_code, answer["Content-Type"]) == (503, "application/json")
     assert 1 <= int(answer["Retry-After"]) <= 10
