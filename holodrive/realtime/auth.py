@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -69,34 +69,27 @@ def session_key(scope: Scope) -> str | None:
     return cookies.get(settings.SESSION_COOKIE_NAME) or None
 
 
-class Caller(NamedTuple):
-    """What a socket came with."""
-
-    credential: Credential | None
-    session: str | None
-
-
 def identify(credential: Credential | None, session: str | None) -> Identity:
     """The user behind the ticket or token, or without one behind the session. A credential that is
     there but wrong refuses: it never falls through to the next. A ticket is used up. Raises
     Unauthenticated or TokenExpired.
     """
-    (answer,) = identify_together([Caller(credential, session)])
-    if isinstance(answer, RealtimeError):
-        raise answer
-    return answer
+    if credential is not None:
+        return _by_ticket(credential) if credential.kind == "ticket" else _by_token(credential)
+    if session is not None:
+        return _by_session(session)
+    raise Unauthenticated(_ANONYMOUS)
 
 
-def identify_together(callers: Sequence[Caller]) -> list[Identity | RealtimeError]:
-    """`identify` for many, by as many queries as for one if they come with tokens. What it would
-    raise is the answer.
+def identify_together(credentials: Sequence[Credential]) -> list[Identity | RealtimeError]:
+    """`identify` for many who come with tokens, by as many queries as for one. What it would raise
+    is the answer.
     """
-    tokens = [_refusal_or(_token, caller) for caller in callers]
-    verified = [token for token in tokens if isinstance(token, AccessToken)]
-    joint = TokenAuthentication() if len(verified) < 2 else JointAuthentication(verified)
+    tokens = [_refusal_or(_verified, credential) for credential in credentials]
+    joint = JointAuthentication(token for token in tokens if isinstance(token, AccessToken))
     return [
-        token if isinstance(token, RealtimeError) else _refusal_or(_identity, caller, token, joint)
-        for caller, token in zip(callers, tokens, strict=True)
+        token if isinstance(token, RealtimeError) else _refusal_or(_owner, credential, token, joint)
+        for credential, token in zip(credentials, tokens, strict=True)
     ]
 
 
@@ -107,30 +100,22 @@ def _refusal_or(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
         return refusal
 
 
-def _token(caller: Caller) -> AccessToken | None:
-    """The caller's token, verified; None for who has none."""
-    if caller.credential is None or caller.credential.kind == "ticket":
-        return None
+def _by_token(credential: Credential) -> Identity:
+    return _owner(credential, _verified(credential), TokenAuthentication())
+
+
+def _verified(credential: Credential) -> AccessToken:
     try:
-        return AccessToken(caller.credential.token)  # type: ignore[arg-type]
+        return AccessToken(credential.token)  # type: ignore[arg-type]
     except ExpiredTokenError:
         raise TokenExpired(_EXPIRED) from None
     except (TokenError, ValueError):
         raise Unauthenticated(_REFUSED) from None
 
 
-def _identity(caller: Caller, token: AccessToken | None, joint: TokenAuthentication) -> Identity:
-    credential, session = caller
-    if credential is not None:
-        return _by_token(credential, token, joint) if token else _by_ticket(credential)
-    if session is not None:
-        return _by_session(session)
-    raise Unauthenticated(_ANONYMOUS)
-
-
-def _by_token(credential: Credential, token: AccessToken, joint: TokenAuthentication) -> Identity:
+def _owner(credential: Credential, token: AccessToken, users: TokenAuthentication) -> Identity:
     try:
-        identity = _by_claims(token, joint)
+        identity = _by_claims(token, users)
     except (APIException, ValueError):
         raise Unauthenticated(_REFUSED) from None
     if credential.user_id is not None and credential.user_id != str(identity.user.pk):

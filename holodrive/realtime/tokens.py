@@ -173,7 +173,7 @@ class _Loaded:
     def __init__(self, ids: Iterable[Any]) -> None:
         model = get_user_model()
         field = api_settings.USER_ID_FIELD
-        rows = model._default_manager.filter(**{f"{field}__in": set(ids) - {None}})
+        rows = model.objects.filter(**{f"{field}__in": set(ids) - {None}})
         self._users = {str(getattr(row, field)): row for row in rows}
         self.DoesNotExist = model.DoesNotExist
         self.objects = self
