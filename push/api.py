@@ -159,10 +159,11 @@ def _wanted(user: Any) -> Wanted:
             Wish(category=row.category, channel=cast(Any, row.channel), is_enabled=row.is_enabled)
             for row in wishes
         ],
-        quiet_hours=quiet
-        and QuietItem(
+        quiet_hours=QuietItem(
             start=f"{quiet.start:%H:%M}", end=f"{quiet.end:%H:%M}", time_zone=quiet.time_zone
-        ),
+        )
+        if quiet
+        else None,
     )
 
 
@@ -176,14 +177,16 @@ class Preferences(View):
     def put(self, request: Request) -> Response:
         """These, and no others."""
         asked = read_body(request, Wanted)
-        quiet = asked.quiet_hours
         services.prefer(
             user=request.user,
             wishes={(wish.category, wish.channel): wish.is_enabled for wish in asked.categories},
-            quiet=quiet
-            and (time.fromisoformat(quiet.start), time.fromisoformat(quiet.end), quiet.time_zone),
+            quiet=_times(asked.quiet_hours) if asked.quiet_hours else None,
         )
         return answer(_wanted(request.user))
+
+
+def _times(quiet: QuietItem) -> tuple[time, time, str]:
+    return time.fromisoformat(quiet.start), time.fromisoformat(quiet.end), quiet.time_zone
 
 
 def _login(request: Request) -> str:
