@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.models.expressions import DatabaseDefault
 
 _PARAMETERS = 40_000  # in one statement, if Django knows no bound (PostgreSQL's is 65,535)
 
@@ -47,6 +48,7 @@ def insert(rows: Sequence[models.Model]) -> None:
         return
     connection = connections[DEFAULT_DB_ALIAS]
     fields, sql = _insertion(type(rows[0]))
+    _fill_in(rows, fields)
     at_once = (connection.features.max_query_params or _PARAMETERS) // len(fields)
     mark = f"({', '.join(['%s'] * len(fields))})"
     for start in range(0, len(rows), at_once):
@@ -62,6 +64,17 @@ def insert(rows: Sequence[models.Model]) -> None:
         for row, (id,) in zip(part, ids, strict=True):
             row.pk = id
             row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+def _fill_in(rows: Sequence[models.Model], fields: Sequence[Any]) -> None:
+    """What the database would say by itself (`db_default`), if that is a plain value: an INSERT
+    that names the column must say it. Anything else has to be given to each row.
+    """
+    for field in fields:
+        if field.has_db_default():
+            for row in rows:
+                if isinstance(getattr(row, field.attname), DatabaseDefault):
+                    setattr(row, field.attname, field.db_default)
 
 
 @cache

@@ -18,7 +18,7 @@ class MessageMood(wire.Event, tag="message_mood"):
 
 
 def make() -> None:
-    models.CharField(max_length=10, default="happy").contribute_to_class(Message, "mood")
+    models.CharField(max_length=10, db_default="happy").contribute_to_class(Message, "mood")
     post_save.connect(_tell_mood, sender=Message)
     publish.VERSION += 1
     encode_as_now = wire.encode
