@@ -4,11 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from holodrive.realtime import log, statements
-from holodrive.realtime.models import Stream
 from holodrive.realtime.scrub import Blank, needle_of, scrub
 from holodrive.realtime.wire import NotFound
 from notifications import events, hooks
@@ -17,6 +16,13 @@ from notifications.models import CHUNK, Notification, unread_counts
 _UNREAD, _READ = Notification.Status.UNREAD, Notification.Status.READ
 
 # Type and status are written out: they are those of a partial index.
+_WELCOME = """
+    SELECT (SELECT head FROM realtime_stream WHERE name = %s), (
+        SELECT COUNT(*) FROM notifications_notification
+        WHERE recipient_id = reader.{key} AND status = 'unread'
+    )
+    FROM {users} AS reader WHERE reader.{key} = %s
+"""
 _UNREAD_OF_CONVERSATIONS = """
     SELECT id, recipient_id, related_object_id FROM notifications_notification
     WHERE recipient_id IN %s AND related_object_id IN %s
@@ -46,27 +52,14 @@ def welcome(user: Any) -> events.ConnectionEstablished:
     """The first frame of this user's notification socket: head and counter of one moment, so from
     one query. Raises NotFound when the user was deleted meanwhile.
     """
-    name = events.stream_of(user.pk)
-    unread = (
-        Notification.objects.filter(recipient=OuterRef("pk"), status=_UNREAD)
-        .order_by()
-        .values("recipient")
-        .annotate(count=Count("pk"))
-        .values("count")
-    )
-    row = (
-        get_user_model()
-        ._default_manager.filter(pk=user.pk)
-        .values_list(
-            Subquery(Stream.objects.filter(name=name).values("head")), Subquery(unread), named=False
-        )
-        .first()
-    )
-    if row is None:
+    users = get_user_model()._meta
+    sql = _WELCOME.format(users=users.db_table, key=users.pk.column)
+    rows = statements.fetch(sql, events.stream_of(user.pk), user.pk)
+    if not rows:
         raise NotFound("There is no such user.")
-    head, count = row
+    ((head, count),) = rows
     return events.ConnectionEstablished(
-        user_id=str(user.pk), last_seq=head or 0, unread_count=count or 0
+        user_id=str(user.pk), last_seq=head or 0, unread_count=count
     )
 
 

@@ -32,6 +32,11 @@ _LOCK = """
     ON CONFLICT (name) DO UPDATE SET head = realtime_stream.head + 1
     RETURNING name, id, head
 """
+_READ = """
+    SELECT event.seq, event.text FROM realtime_event AS event
+    JOIN realtime_stream AS stream ON stream.id = event.stream_id
+    WHERE stream.name = %s AND event.seq > %s ORDER BY event.seq LIMIT %s
+"""
 _CORRECT = "UPDATE realtime_stream SET head = head + %s WHERE id IN %s"
 # Not bulk_create: with rows as small as these a model instance each is most of the cost.
 _STORE = "INSERT INTO realtime_event (stream_id, seq, text, created_at) VALUES {values}"
@@ -290,8 +295,7 @@ def lost_a_lock(problem: Exception) -> bool:
 
 def read(stream: str, after: int, limit: int) -> list[LoggedEvent]:
     """The oldest `limit` events behind `after`, ascending. Fewer if the log was pruned."""
-    rows = Event.objects.filter(stream__name=stream, seq__gt=after).order_by("seq")
-    return [LoggedEvent(stream, seq, text) for seq, text in rows.values_list("seq", "text")[:limit]]
+    return [LoggedEvent(stream, *row) for row in statements.fetch(_READ, stream, after, limit)]
 
 
 def missed(stream: str, last_seq: int, head: int, limit: int) -> list[LoggedEvent] | None:
@@ -302,6 +306,8 @@ def missed(stream: str, last_seq: int, head: int, limit: int) -> list[LoggedEven
     """
     if not 0 <= head - last_seq <= limit:
         return None
+    if head == last_seq:
+        return []
     rows = [event for event in read(stream, last_seq, limit) if event.seq <= head]
     return rows if len(rows) == head - last_seq else None
 

@@ -133,6 +133,10 @@ class Protocol(WebSocketProtocol):
 
     # From the client
 
+    def dataReceived(self, data: bytes) -> None:
+        """Autobahn's own first paints three strings in colours for a log that nobody reads."""
+        self._dataReceived(data)
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Daphne's queue has no bound: stop reading when it is long. One chunk of TCP (64 KiB) may
         hold many frames, and they all come.
@@ -214,7 +218,6 @@ class RealtimeServer(Server):
         self.outlived_by_port = outlived_by_port
 
     def _configure(self) -> None:
-        self.ws_factory.protocol = Protocol
         self.ws_factory.setProtocolOptions(
             # Close with 1007 (bad UTF-8) and 1009 (too big) instead of dropping the connection.
             failByDrop=False,
@@ -223,6 +226,7 @@ class RealtimeServer(Server):
             # Daphne has set this, but autobahn resets it at every call. Origins are ours to judge.
             allowNullOrigin=True,
         )
+        self.ws_factory.protocol = _with_options(self.ws_factory)
 
     def listen_success(self, port: Any) -> None:
         self.ports.append(port)
@@ -264,6 +268,14 @@ class RealtimeServer(Server):
             if "application_instance" not in details:
                 del self.connections[protocol]
         return super().kill_all_applications()
+
+
+def _with_options(factory: Any) -> type[Protocol]:
+    """Autobahn copies each socket its factory's 29 options, and formats them for its log, which is
+    most of what it takes to open one. As attributes of the class all share them.
+    """
+    options = {name: getattr(factory, name) for name in Protocol.CONFIG_ATTRS}
+    return type("Protocol", (Protocol,), {**options, "CONFIG_ATTRS": ()})
 
 
 def _leave_hub(_: object) -> Any:
