@@ -583,4 +583,77 @@ DEFENCES = (
         f"{_T}/test_stop.py"
         "::test_while_it_stops_readiness_fails_newcomers_are_refused_and_requests_are_answered",
     ),
+    # Push
+    Defence(
+        "what is to be pushed is stored with the notification",
+        "push/services.py",
+        "            if row.recipient_id in reachable",
+        "            if False",
+        "push/tests/test_worker.py"
+        "::test_what_nobody_has_seen_is_pushed_after_the_delay_and_not_before",
+    ),
+    Defence(
+        "what a killed worker had in its hands is due again",
+        "push/worker.py",
+        "row.due_at, row.attempts = True, now + LEASE, row.attempts + 1",
+        "row.due_at, row.attempts = True, None, row.attempts + 1",
+        "push/tests/test_worker.py::test_a_killed_worker_leaves_its_work_to_the_others",
+    ),
+    Defence(
+        "who takes a row moves its due time ahead",
+        "push/worker.py",
+        "row.due_at, row.attempts = True, now + LEASE, row.attempts + 1",
+        "row.due_at, row.attempts = True, now, row.attempts + 1",
+        "push/tests/test_worker.py::test_two_workers_do_not_take_the_same",
+    ),
+    Defence(
+        "workers leave each other's rows alone",
+        "push/worker.py",
+        "        free = Push.objects.select_for_update(skip_locked=True)",
+        "        free = Push.objects.all()",
+        "push/tests/test_worker.py::test_two_workers_do_not_take_the_same",
+        "postgresql",
+    ),
+    Defence(
+        "what is read while it is sent is cleared behind it",
+        "push/worker.py",
+        "            row.filter(is_read=True).update(due_at=now, devices=None)  # meanwhile: clear it",
+        "            pass",
+        "push/tests/test_worker.py::test_what_is_read_while_it_is_sent_is_cleared_behind_it",
+    ),
+    Defence(
+        "endpoints lead to push services only",
+        "push/backends/web.py",
+        "        if not _is_of_a_service(token):",
+        "        if False:",
+        "push/tests/test_web_push.py::test_only_the_hosts_of_push_services_are_posted_to",
+    ),
+    Defence(
+        "no redirect of a push service is followed",
+        "push/backends/web.py",
+        "        self._session.max_redirects = 0",
+        "        self._session.max_redirects = 3",
+        "push/tests/test_web_push.py::test_a_redirect_is_not_followed",
+    ),
+    Defence(
+        "a device goes with the login that registered it",
+        "push/services.py",
+        "    Device.objects.filter(login=login).delete()",
+        "    pass",
+        "push/tests/test_devices.py::test_a_logout_over_rest_forgets_the_phone_and_no_other",
+    ),
+    Defence(
+        "quiet hours go over midnight",
+        "push/quiet.py",
+        "    over_midnight = end < start",
+        "    over_midnight = False",
+        "push/tests/test_quiet.py::test_when_quiet_ends",
+    ),
+    Defence(
+        "a page in the background keeps no device silent",
+        "notifications/static/notifications/bell.js",
+        "    if (document.hidden || inbox.newestId <= seenUpTo) return;",
+        "    if (inbox.newestId <= seenUpTo) return;",
+        "push/tests/test_service_worker.py::test_a_page_in_the_background_keeps_no_device_silent",
+    ),
 )  # fmt: skip

@@ -5,6 +5,7 @@
 import { SignedOut } from "../realtime/holodrive-realtime.js";
 import { Alerts } from "./alerts.js";
 import { Feed } from "./feed.js";
+import { PushSwitch } from "./push.js";
 import { fill, gettext, ngettext } from "./texts.js";
 import { agoText, clockText, dateText } from "./times.js";
 
@@ -629,6 +630,7 @@ async function withTicket(url, ticketUrl, csrfToken) {
  * @param {string} listUrl @param {string} csrfToken @param {Command} command @returns {Promise<Frame>}
  */
 async function sendByRest(listUrl, csrfToken, { type, ...fields }) {
+  if (type === "notification_seen") throw new Error("only a socket takes this");
   const url = type === "mark_as_read" ? `${listUrl}${fields.notification_id}/read/` : `${listUrl}read-all/`;
   const headers = { "X-CSRFToken": csrfToken, "Content-Type": "application/json" };
   const body = JSON.stringify(fields);
@@ -661,12 +663,23 @@ function startBell(button, panel, announcer, toasts) {
   function ring(added, isLive) {
     view.ring(added);
     alerts.tell(added, isLive);
+    see();
+  }
+
+  let seenUpTo = 0;
+
+  /** Says what this tab shows while somebody can see it: then no device need tell. */
+  function see() {
+    if (document.hidden || inbox.newestId <= seenUpTo) return;
+    seenUpTo = inbox.newestId;
+    socket.send({ type: "notification_seen", up_to_id: seenUpTo });
   }
 
   async function reload() {
     const page = await fetchPage(listUrl);
     for (const added of inbox.replace(page)) ring(added, false);
     show();
+    see();
     return page.last_seq;
   }
 
@@ -675,7 +688,11 @@ function startBell(button, panel, announcer, toasts) {
     const added = inbox.apply(frame);
     if (added) ring(added, inbox.isLive(frame));
     if (!view.isOpen) inbox.trim();
-    if (frame.type === "connection_established") inbox.unconfirmed.forEach((command) => socket.send(command));
+    if (frame.type === "connection_established") {
+      inbox.unconfirmed.forEach((command) => socket.send(command));
+      seenUpTo = 0; // what was sent without a connection is lost
+      see();
+    }
     if (frame.type === "error") refused(frame);
     show();
   }
@@ -738,6 +755,8 @@ function startBell(button, panel, announcer, toasts) {
 
   const name = `holodrive-notifications-${userId}`;
   const alerts = new Alerts(name, panel, { isUnread: (id) => inbox.isUnread(id), onOpen });
+  new PushSwitch(panel, button.dataset, (id) => onOpen(inbox.latestFirst.find((one) => one.id === id) ?? null));
+  document.addEventListener("visibilitychange", see);
   view.listen({ onRead, onReadAll, onEarlier, onToggle, onTab: show });
   view.showCount(inbox.unreadCount);
   const address = socketUrl(websocketUrl);
