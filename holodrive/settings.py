@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "chat",
     "push",
     "holodrive.asyncapi",
+    "holodrive.loadtest",
     "channels",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
