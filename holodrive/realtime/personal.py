@@ -137,6 +137,7 @@ def _empty(user: Any) -> None:
         setattr(user, field.name, _erased_name(user) if field.unique else empty)
     if hasattr(user, "first_name"):
         user.first_name = ERASED
+    user.last_login = None
     for right in ("is_active", "is_staff", "is_superuser"):
         if hasattr(user, right):
             setattr(user, right, False)
