@@ -275,6 +275,8 @@ def _with_options(factory: Any) -> type[Protocol]:
     most of what it takes to open one. As attributes of the class all share them.
     """
     options = {name: getattr(factory, name) for name in Protocol.CONFIG_ATTRS}
+    # A function (who judges an offer of compression, which every browser makes) is no method.
+    options = {name: staticmethod(it) if callable(it) else it for name, it in options.items()}
     return type("Protocol", (Protocol,), {**options, "CONFIG_ATTRS": ()})
 
 

@@ -8,6 +8,7 @@ import time
 import pytest
 from django.contrib.auth import get_user_model
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from chat.models import Message
 from notifications.models import Notification
@@ -177,6 +178,15 @@ def test_a_chat_goes_on_while_ten_thousand_are_notified(server, dial, trip):
     thread.join()
     assert answered > 0
     assert Notification.objects.filter(title="Service on Sunday").count() == 10_000
+
+
+def test_who_offers_compression_as_browsers_do_gets_in_without_it(server, dial, make_user):
+    user = make_user()
+    token = bearer(access_token(user))
+    url = f"ws://{server.address}/ws/notifications/"
+    with connect(url, additional_headers=token, compression="deflate") as socket:
+        assert json.loads(socket.recv())["type"] == "connection_established"
+        assert "Sec-WebSocket-Extensions" not in socket.response.headers
 
 
 def test_a_frame_that_is_no_utf8_ends_with_1007(server, dial, make_user):
