@@ -67,7 +67,7 @@ def _record(user: Any, conversation: Conversation, form: Any) -> None:
             **{"from": before["assignee"], "to": conversation.assignee_id},
         )
     if "priority" in changed:
-        known = Conversation.Priority(before["priority"]).label.lower()
+        known = Conversation.Priority(before["priority"]).name.lower()
         audit.record(
             user,
             audit.Action.PRIORITY,

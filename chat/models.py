@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from chat import canned_text, events, note_events
 from holodrive.realtime import log
@@ -52,21 +53,21 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
 class Conversation(models.Model):
     class Kind(models.TextChoices):
-        SUPPORT = "support", "Support"
-        TRIP = "trip", "Trip"
+        SUPPORT = "support", _("Support")
+        TRIP = "trip", _("Trip")
 
     class Status(models.TextChoices):
-        OPEN = "open", "Open"
-        PENDING = "pending", "Pending"
-        SNOOZED = "snoozed", "Snoozed"
-        RESOLVED = "resolved", "Resolved"
-        CLOSED = "closed", "Closed"
+        OPEN = "open", _("Open")
+        PENDING = "pending", _("Pending")
+        SNOOZED = "snoozed", _("Snoozed")
+        RESOLVED = "resolved", _("Resolved")
+        CLOSED = "closed", _("Closed")
 
     class Priority(models.IntegerChoices):
-        LOW = 0, "Low"
-        NORMAL = 1, "Normal"
-        HIGH = 2, "High"
-        URGENT = 3, "Urgent"
+        LOW = 0, _("Low")
+        NORMAL = 1, _("Normal")
+        HIGH = 2, _("High")
+        URGENT = 3, _("Urgent")
 
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.SUPPORT)
     subject = models.CharField(max_length=200, blank=True)
@@ -130,9 +131,9 @@ class Conversation(models.Model):
 
 class Participant(models.Model):
     class Role(models.TextChoices):
-        RIDER = "rider", "Rider"
-        DRIVER = "driver", "Driver"
-        SUPPORT = "support", "Support"
+        RIDER = "rider", _("Rider")
+        DRIVER = "driver", _("Driver")
+        SUPPORT = "support", _("Support")
 
     conversation = models.ForeignKey(
         Conversation, on_delete=models.CASCADE, related_name="participants"
@@ -290,16 +291,16 @@ class AuditEntry(models.Model):
     """
 
     class Action(models.TextChoices):
-        VIEWED = "viewed", "Viewed"
-        CLAIMED = "claimed", "Claimed"
-        ASSIGNED = "assigned", "Assigned"
-        STATUS = "status", "Status changed"
-        PRIORITY = "priority", "Priority changed"
-        UNMASKED = "unmasked", "Unmasked"
-        NOTE_EDITED = "note_edited", "Note edited"
-        NOTE_DELETED = "note_deleted", "Note deleted"
-        EXPORTED = "exported", "Exported"
-        ERASED = "erased", "Erased"
+        VIEWED = "viewed", _("Viewed")
+        CLAIMED = "claimed", _("Claimed")
+        ASSIGNED = "assigned", _("Assigned")
+        STATUS = "status", _("Status changed")
+        PRIORITY = "priority", _("Priority changed")
+        UNMASKED = "unmasked", _("Unmasked")
+        NOTE_EDITED = "note_edited", _("Note edited")
+        NOTE_DELETED = "note_deleted", _("Note deleted")
+        EXPORTED = "exported", _("Exported")
+        ERASED = "erased", _("Erased")
 
     actor = models.ForeignKey(
         _USER, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"

@@ -92,7 +92,7 @@ def queued(row: "Conversation", members: "Iterable[Participant]") -> QueuedConve
 
 
 def priority_of(row: "Conversation") -> Any:
-    return row.get_priority_display().lower()
+    return row.Priority(row.priority).name.lower()  # its label is in the reader's language
 
 
 # Over REST only

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.conf import settings
 from django.db import connection, models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from holodrive.realtime import log, statements
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
@@ -72,8 +73,8 @@ class NotificationQuerySet(PublishedQuerySet["Notification"]):
 
 class Notification(PublishedModel):
     class Status(models.TextChoices):
-        UNREAD = "unread", "Unread"
-        READ = "read", "Read"
+        UNREAD = "unread", _("Unread")
+        READ = "read", _("Read")
 
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notifications"

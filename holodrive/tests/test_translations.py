@@ -7,9 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.utils import translation
 
+from chat import queue_events
+from chat.models import Conversation
 from testing.parts import missing
 from testing.services import ROOT
 
@@ -80,3 +83,31 @@ def test_the_admin_speaks_the_browsers_language(admin_client, language):
     assert address in page
     script = admin_client.get(address, headers={"accept-language": language}).content.decode()
     assert "just now" in script
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_choice_has_a_label_in_each_language(language):
+    """What the lists and forms of the admin show of our models."""
+    fields = [
+        (model, field)
+        for app in ("chat", "notifications")
+        for model in apps.get_app_config(app).get_models()
+        for field in model._meta.concrete_fields
+        if field.choices
+    ]
+    assert len(fields) >= 6
+    for model, field in fields:
+        with translation.override("en"):
+            known = [str(label) for _, label in field.flatchoices]
+        with translation.override(language):
+            labels = [str(label) for _, label in field.flatchoices]
+        same = set(known) & set(labels)
+        assert not same, f"{model.__name__}.{field.name}: {same} in {language}"
+
+
+@pytest.mark.django_db
+def test_the_wire_speaks_no_language():
+    row = Conversation(kind="support", priority=Conversation.Priority.URGENT, status="open")
+    with translation.override("ru"):
+        shown = queue_events.queued(row, ())
+    assert (shown.priority, shown.status) == ("urgent", "open")
