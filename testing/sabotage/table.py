@@ -246,7 +246,7 @@ DEFENCES = (
     Defence(
         "a deleted text leaves the log",
         "chat/services.py",
-        "        _scrub_log(stream, message_id)\n",
+        "    _scrub_log(stream, ids)\n",
         "",
         "chat/tests/test_editing.py::test_a_deleted_text_is_nowhere_any_more",
     ),
