@@ -15,6 +15,7 @@ _JOINING_AT_ONCE = 100
 _JOIN_SECONDS = 120.0
 _STORM_SECONDS = 60.0
 _PATIENCE = 5.0  # seconds of silence until what has not come counts as lost
+_FIRST_PATIENCE = 30.0  # the same before the first: whoever sends has a process to start
 
 
 @dataclass
@@ -88,7 +89,10 @@ class Listeners:
     async def collect(self, count: int) -> list[Arrival]:
         """What has come since the last time, when so many are there or no more comes."""
         seen, silent_since = 0, time.perf_counter()
-        while len(self.arrivals) < count and time.perf_counter() < silent_since + _PATIENCE:
+        while len(self.arrivals) < count:
+            patience = _PATIENCE if self.arrivals else _FIRST_PATIENCE
+            if time.perf_counter() > silent_since + patience:
+                break
             if len(self.arrivals) > seen:
                 seen, silent_since = len(self.arrivals), time.perf_counter()
             self._raise()
