@@ -62,6 +62,7 @@ class WebPushService:
         self._public_key = public_key  # of the only site that may push here
         self.browsers: dict[str, Browser] = {}
         self.refused: list[str] = []
+        self.asked: list[str] = []  # paths
         authority = trustme.CA()
         self.certificate = Path(tempfile.mkstemp(prefix="holodrive-push-", suffix=".pem")[1])
         authority.cert_pem.write_to_path(str(self.certificate))
@@ -79,6 +80,7 @@ class WebPushService:
         return self.browsers[path]
 
     def push(self, path: str, headers: Any, body: bytes) -> tuple[int, dict[str, str]]:
+        self.asked.append(path)
         browser = self.browsers.get(path)
         if browser is None:
             return 404, {}
