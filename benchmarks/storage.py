@@ -5,6 +5,7 @@ each adds to a table with its indexes and TOAST (pg_total_relation_size), after 
 """
 
 import os
+import signal
 import sys
 
 _PAIRS, _EACH = 20, 50
@@ -15,6 +16,7 @@ _TABLES = ("chat_message", "realtime_event", "notifications_notification")
 def main() -> int:
     from testing.services import PostgreSQL, Valkey
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops what it has started
     valkey, database = Valkey(), PostgreSQL()
     try:
         os.environ |= {
