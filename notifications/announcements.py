@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError
+from django.db import DatabaseError, IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -18,7 +18,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from notifications.models import CHUNK, Notification
+from notifications.models import CHUNK, Notification, SentPart
 
 logger = logging.getLogger("notifications.announcements")
 PERMISSION = "notifications.add_notification"
@@ -107,12 +107,26 @@ def _new_key() -> str:
     return get_random_string(22)
 
 
+def _claims(key: str) -> bool:
+    """Whether this request is the one to send that part. (The session alone does not say: two
+    requests at the same moment read the same.)
+    """
+    try:
+        with transaction.atomic():
+            SentPart.objects.create(key=key)
+    except IntegrityError:
+        return False
+    return True
+
+
 def _send_part(request: HttpRequest, form: ContentForm, users: Any) -> dict[str, Any] | None:
     """Send the next part; None when that was the last."""
-    progress: dict[str, Any] | None = request.session.pop(_PROGRESS, None)
-    if progress is None or progress["key"] != request.POST.get("key"):
+    progress: dict[str, Any] | None = request.session.get(_PROGRESS)
+    is_next = progress is not None and progress["key"] == request.POST.get("key")
+    if progress is None or not is_next or not _claims(progress["key"]):
         messages.warning(request, _("This was sent already, or its preview is outdated."))
         return None
+    del request.session[_PROGRESS]
     content = {name: form.cleaned_data[name] for name in ContentForm.base_fields}
     rest = users.order_by("pk")
     if progress["after"] is not None:

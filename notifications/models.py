@@ -123,6 +123,18 @@ class Notification(PublishedModel):
         yield events.stream_of(self.recipient_id)
 
 
+class SentPart(models.Model):
+    """A part of an announcement that somebody has begun to send: of two requests at the same moment
+    one can store its key.
+    """
+
+    key = models.CharField(max_length=22, unique=True)
+    begun_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 def unread_counts(recipients: Iterable[int]) -> dict[int, int]:
     """Unread notifications by recipient; who has none is left out."""
     wanted = list(recipients)

@@ -1,9 +1,11 @@
 """Read notifications are old after `NOTIFICATIONS_READ_DAYS`; unread ones never."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 
 from holodrive.realtime import retention
-from notifications.models import Notification
+from notifications.models import Notification, SentPart
 
 
 def _read() -> retention.Old | None:
@@ -18,4 +20,14 @@ def _read() -> retention.Old | None:
     )
 
 
+def _announced() -> retention.Old:
+    rows = SentPart.objects.filter(begun_at__lt=retention.before(1))
+    return retention.Old("parts of announcements sent more than a day ago", rows, _forget)
+
+
+def _forget(ids: Sequence[int]) -> None:
+    SentPart.objects.filter(pk__in=ids).delete()
+
+
 retention.register("notifications", _read)
+retention.register("announcements", _announced)

@@ -1,5 +1,8 @@
 """Saving in the admin is publishing, too; and every page of it opens."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -12,6 +15,7 @@ from chat.services import open_support
 from holodrive.realtime.models import Event
 from notifications import announcements
 from notifications.models import Notification
+from testing.client import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -252,6 +256,29 @@ def test_a_large_announcement_goes_out_in_parts_and_to_nobody_twice(admin, peopl
     assert "Notified 2 users." in last.content.decode()
     rows = Notification.objects.filter(title="Sun").values_list("recipient", flat=True)
     assert sorted(rows) == [user.pk for user in people[3:]]
+
+
+def test_a_part_that_two_requests_send_at_once_is_sent_once(admin, people, monkeypatch):
+    path = reverse("admin:notifications_announce")
+    form, _ = previewed(admin, path, CONTENT | {"audience": "role:rider"})
+    both_have_read = threading.Barrier(2, timeout=PATIENCE)
+
+    claims = announcements._claims
+
+    def claims_late(key):
+        both_have_read.wait()
+        return claims(key)
+
+    def send(_):
+        try:
+            return admin.post(path, form).status_code
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(announcements, "_claims", claims_late)
+    with ThreadPoolExecutor(2) as threads:
+        assert [*threads.map(send, range(2))] == [302, 302]
+    assert Notification.objects.count() == 3
 
 
 def test_a_part_that_fails_goes_on_behind_what_was_sent(admin, people, monkeypatch):
