@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
@@ -39,6 +39,7 @@ _IDS_IN_FLIGHT = (
     1000  # how far the first look goes back, for transactions that have not committed yet
 )
 _HEADS_EVERY_TICKS = 30  # reconciles between two comparisons of all heads, the net under the net
+_JOINED_AT_ONCE = 200  # groups in one command to Redis
 _LAYER_RETRY = 0.5  # seconds until a refused join is tried again
 _DOUBTS_SECONDS = 10  # that a login may take, from its query to `arrived`
 _DOUBTS_KEPT = 1000
@@ -432,14 +433,29 @@ class Hub:
         while not self._closing:
             self._membership_changed.clear()
             wanted = {BULK_GROUP, *self._topics}
-            for group in wanted - self._joined:
-                await self.layer.group_add(group, channel)
-                self._joined.add(group)
-            for group in self._joined - wanted:
-                if group not in self._topics:  # it may have come back while we waited
-                    await self.layer.group_discard(group, channel)
-                    self._joined.discard(group)
+            for part in _parts(wanted - self._joined):
+                await self._join(part, channel)
+                self._joined.update(part)
+            for part in _parts(self._joined - wanted):
+                # Some may have come back while we waited.
+                gone = [group for group in part if group not in self._topics]
+                await self._leave(gone, channel)
+                self._joined.difference_update(gone)
             await self._membership_changed.wait()
+
+    async def _join(self, groups: list[str], channel: str) -> None:
+        if isinstance(self.layer, ConfirmedPubSubLayer):
+            await self.layer.join(groups, channel)
+            return
+        for group in groups:
+            await self.layer.group_add(group, channel)
+
+    async def _leave(self, groups: list[str], channel: str) -> None:
+        if isinstance(self.layer, ConfirmedPubSubLayer):
+            await self.layer.leave(groups, channel)
+            return
+        for group in groups:
+            await self.layer.group_discard(group, channel)
 
     async def _receive(self, channel: str) -> None:
         while True:
@@ -578,6 +594,12 @@ class Hub:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.waker.close()
         _hubs.pop(self.loop, None)
+
+
+def _parts(groups: set[str]) -> Iterator[list[str]]:
+    ordered = sorted(groups)
+    for start in range(0, len(ordered), _JOINED_AT_ONCE):
+        yield ordered[start : start + _JOINED_AT_ONCE]
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -8,7 +8,7 @@ read that group's log.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from channels_redis.pubsub import (
@@ -29,6 +29,24 @@ _RETRY_SECONDS = 0.5
 
 
 class _Shard(RedisSingleShardConnection):
+    async def subscribe_all(self, channels: Collection[str]) -> None:
+        async with self._lock:
+            new = [channel for channel in channels if channel not in self._subscribed_to]
+            if new:
+                self._ensure_redis()
+                self._ensure_receiver()
+                await self._pubsub.subscribe(*new)
+                self._subscribed_to.update(new)
+
+    async def unsubscribe_all(self, channels: Collection[str]) -> None:
+        async with self._lock:
+            old = [channel for channel in channels if channel in self._subscribed_to]
+            if old:
+                self._ensure_redis()
+                self._ensure_receiver()
+                await self._pubsub.unsubscribe(*old)
+                self._subscribed_to.difference_update(old)
+
     async def _do_receiving(self) -> None:
         lost = False
         while True:
@@ -79,6 +97,27 @@ class _LoopLayer(RedisPubSubLoopLayer):
             )  # or every try during an outage would leave a queue behind
             raise
 
+    async def join(self, groups: Iterable[str], channel: str) -> None:
+        by_shard: dict[_Shard, list[str]] = {}
+        for group in groups:
+            name = self._get_group_channel_name(group)
+            self.groups.setdefault(name, set()).add(channel)
+            by_shard.setdefault(self._get_shard(name), []).append(name)
+        for shard, names in by_shard.items():
+            await shard.subscribe_all(names)
+
+    async def leave(self, groups: Iterable[str], channel: str) -> None:
+        by_shard: dict[_Shard, list[str]] = {}
+        for group in groups:
+            name = self._get_group_channel_name(group)
+            members = self.groups.get(name, set())
+            members.discard(channel)
+            if not members:
+                self.groups.pop(name, None)
+                by_shard.setdefault(self._get_shard(name), []).append(name)
+        for shard, names in by_shard.items():
+            await shard.unsubscribe_all(names)
+
     def confirmed(self, channel: str) -> None:
         if channel.startswith(self._group_prefix):
             self.on_confirmed(channel.removeprefix(self._group_prefix))
@@ -103,6 +142,14 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
         return layer
 
     loop_layer = _get_layer
+
+    async def join(self, groups: Iterable[str], channel: str) -> None:
+        """`group_add` for many, by one SUBSCRIBE on each shard: thousands come back at once."""
+        await self._get_layer().join(groups, channel)
+
+    async def leave(self, groups: Iterable[str], channel: str) -> None:
+        """`group_discard` for many."""
+        await self._get_layer().leave(groups, channel)
 
     def key(self, name: str) -> str:
         """What a Redis key of ours is called: no other installation on the same Redis has it."""
