@@ -36,6 +36,7 @@ _LONG = {
     "test_failures.py",
     "test_javascript_client.py",
     "test_server.py",
+    "test_service_worker.py",
     "test_soak.py",
     "test_stop.py",
 }

@@ -158,9 +158,17 @@ DEFENCES = (
     Defence(
         "nothing is published before the commit",
         f"{_R}/log.py",
-        "            transaction.on_commit(lambda: publish.announce(events, told), robust=True)",
-        "            publish.announce(events, told)",
+        "        self._events = [event for _, event, _ in self._appended]",
+        "        self._events = [event for _, event, _ in self._appended]\n        self._announce()",
         f"{_T}/test_database.py::test_nothing_arrives_before_the_commit_and_nothing_after_a_rollback",
+    ),
+    Defence(
+        "what another app does behind the commit undoes nothing",
+        f"{_R}/log.py",
+        "        if write is None or not write.is_committed:",
+        "        if True:",
+        "chat/tests/test_sending.py"
+        "::test_what_another_app_does_behind_the_commit_undoes_nothing",
     ),
     Defence(
         "a resume brings all of it or says so",
@@ -188,9 +196,16 @@ DEFENCES = (
     Defence(
         "two messages of one conversation never share a transaction",
         f"{_R}/group_commit.py",
-        "            if key in taken or len(taken) == _AT_ONCE:",
-        "            if len(taken) == _AT_ONCE:",
+        "            if key in taken or key in queue.busy or len(taken) == _AT_ONCE:",
+        "            if key in queue.busy or len(taken) == _AT_ONCE:",
         "chat/tests/test_sending.py::test_two_of_one_conversation_never_share",
+    ),
+    Defence(
+        "those who wait for one conversation hold one thread",
+        f"{_R}/group_commit.py",
+        "            if key in taken or key in queue.busy or len(taken) == _AT_ONCE:",
+        "            if key in taken or len(taken) == _AT_ONCE:",
+        "chat/tests/test_sending.py::test_many_who_wait_for_one_conversation_hold_one_thread",
     ),
     Defence(
         "one that fails in a shared transaction spoils no other",
@@ -311,9 +326,9 @@ DEFENCES = (
     Defence(
         "a refresh token opens nothing",
         f"{_R}/auth.py",
-        "        return AccessToken(caller.credential.token)",
+        "        return AccessToken(credential.token)",
         "        from rest_framework_simplejwt.tokens import UntypedToken\n\n"
-        "        return UntypedToken(caller.credential.token)",
+        "        return UntypedToken(credential.token)",
         f"{_T}/test_clients.py::test_a_bad_token_is_refused_in_every_form[a refresh token-websockets]",
     ),
     Defence(

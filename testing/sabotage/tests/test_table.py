@@ -16,7 +16,9 @@ def test_a_defence_stands_exactly_once_and_can_be_taken_away(defence):
     source = (ROOT / defence.file).read_text()
     assert source.count(defence.text) == 1
     without = source.replace(defence.text, defence.without)
-    assert ast.dump(ast.parse(without)) != ast.dump(ast.parse(source))
+    assert without != source
+    if defence.file.endswith(".py"):  # then it can still be read, and is not only a comment
+        assert ast.dump(ast.parse(without)) != ast.dump(ast.parse(source))
 
 
 @every_defence
