@@ -35,10 +35,13 @@ _LONG = {
     "test_deploy.py",
     "test_failures.py",
     "test_javascript_client.py",
+    "test_loadtest.py",
     "test_server.py",
     "test_service_worker.py",
     "test_soak.py",
+    "test_status.py",
     "test_stop.py",
+    "test_tracing.py",
 }
 
 

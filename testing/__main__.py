@@ -23,11 +23,15 @@ ONCE = (
     "holodrive/realtime/tests/test_failures.py",
     "holodrive/realtime/tests/test_java_client.py",
     "holodrive/realtime/tests/test_javascript_client.py",
+    "holodrive/realtime/tests/test_status.py",
     "holodrive/realtime/tests/test_stop.py",
+    "holodrive/realtime/tests/test_tracing.py",
     "notifications/tests/test_alerts.py",
     "notifications/tests/test_bell.py",
     "notifications/tests/test_bell_for_all.py",
+    "push/tests/test_service_worker.py",
     "holodrive/asyncapi",
+    "holodrive/loadtest",
     "holodrive/tests",
     "benchmarks",
     "testing/soak/tests/test_soak.py",
@@ -37,7 +41,7 @@ ONCE = (
 
 # Tests wait for processes more than they compute. Each worker has its own database and Valkey, and
 # takes file after file in the order of conftest.py.
-_SPREAD = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+_SPREAD = ("--dist", "loadfile", "--no-loadscope-reorder")
 
 
 class _Run:
@@ -56,6 +60,7 @@ class _Run:
                 "-q",
                 "-rs",
                 "--durations=15",
+                *("-n", "3" if whole else "2"),
                 *_SPREAD,
                 *ignored,
                 *sys.argv[1:],
