@@ -2,7 +2,6 @@
 waits for anything; with several processes a user's share of connects is that of each.
 """
 
-from collections import Counter
 from collections.abc import Callable, Hashable
 from time import monotonic
 
@@ -47,25 +46,25 @@ class FrameLimit:
 
 
 class MinuteLimit:
-    """At most so many in a minute for each key. A limit of 0 allows all."""
+    """At most so many in a minute for each key, a minute that begins with the key's first one."""
 
     def __init__(self, clock: Clock = monotonic) -> None:
         self._clock = clock
-        self._window = 0
-        self._counts: Counter[Hashable] = Counter()
+        self._swept_at = clock()
+        self._minutes: dict[Hashable, tuple[float, int]] = {}  # when it is over, how many
 
     def count(self, key: Hashable) -> int:
-        """Count one; how many they are in this minute."""
-        self._turn()
-        self._counts[key] += 1
-        return self._counts[key]
+        """Count one; how many they are in the key's minute."""
+        now = self._clock()
+        if now - self._swept_at >= _WINDOW:
+            self._swept_at = now
+            self._minutes = {key: it for key, it in self._minutes.items() if now < it[0]}
+        over_at, count = self._minutes.get(key, (now, 0))
+        if now >= over_at:
+            over_at, count = now + _WINDOW, 0
+        self._minutes[key] = over_at, count + 1
+        return count + 1
 
     def counted(self, key: Hashable) -> int:
-        self._turn()
-        return self._counts.get(key, 0)
-
-    def _turn(self) -> None:
-        window = int(self._clock() / _WINDOW)
-        if window != self._window:
-            self._window = window
-            self._counts.clear()
+        over_at, count = self._minutes.get(key, (0.0, 0))
+        return count if self._clock() < over_at else 0

@@ -5,6 +5,7 @@ a real Chromium and in Node; and Chromium's own WebSocket, by every form of a UR
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -293,7 +294,8 @@ def test_the_network_coming_back_ends_a_backoff(site, trip, rider_session, drive
     rider.wait_for_function("chat.socket.lastSeq === 1")
     site.kill()
     rider.wait_for_function("chat.states.at(-1) === 'waiting'")
-    rider.evaluate("Math.random = () => 1")  # no luck with any backoff
+    rider.clock.install()
+    rider.clock.pause_at(datetime.now(UTC) + timedelta(days=1))  # no backoff ends by itself
     for _ in range(5):  # each attempt fails and doubles the next: 16 s and more
         rider.wait_for_function("chat.socket.state === 'waiting'")
         rider.evaluate("dispatchEvent(new Event('online'))")

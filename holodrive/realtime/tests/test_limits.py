@@ -73,6 +73,25 @@ def test_a_minute_counts_for_each_key_and_is_forgotten():
     assert (limit.counted("a"), limit.counted("c")) == (2, 0)
     clock.now += 60
     assert limit.counted("a") == 0
+    assert limit.count("a") == 1
+
+
+def test_the_minute_of_a_key_begins_with_its_first_and_no_clock_turns_it_over():
+    clock = Clock()
+    limit = MinuteLimit(clock)
+    for key in range(120):
+        assert [limit.count(key), limit.count(key)] == [1, 2]
+        clock.now += 0.5
+        assert limit.counted(key) == 2
+
+
+def test_only_the_keys_of_the_last_two_minutes_are_kept():
+    clock = Clock()
+    limit = MinuteLimit(clock)
+    for key in range(1000):
+        limit.count(key)
+        clock.now += 1
+    assert len(limit._minutes) <= 120
 
 
 async def test_a_frame_too_many_is_answered_and_not_obeyed(connect, trip, settings):
