@@ -47,7 +47,7 @@ _PYTHON = sys.executable
 _SERVE = [_PYTHON, "manage.py", "serve", "--bind", "HOST:PORT"]
 _UVICORN = [
     _PYTHON, "-m", "uvicorn", "holodrive.asgi:application", "--host", "HOST", "--port", "PORT",
-    "--loop", "asyncio", "--ws", "websockets", "--no-access-log", "--log-level", "warning",
+    "--loop", "asyncio", "--no-access-log", "--log-level", "warning",
     "--ws-per-message-deflate", "false", "--backlog", "4096",
 ]  # fmt: skip
 _SEED = f"""

@@ -239,7 +239,7 @@ class _Topic:
 
 
 class Hub:
-    """All streams that the sockets of one event loop have joined. Only `committed` may be called
+    """All streams that the sockets of one event loop have joined. Only `published` may be called
     from a thread.
     """
 
@@ -263,7 +263,9 @@ class Hub:
         self._closing = False
         self._warned_of_another_version = False
         if isinstance(self.layer, ConfirmedPubSubLayer):
-            self.layer.loop_layer().on_confirmed = self._confirmed
+            of_loop = self.layer.loop_layer()
+            of_loop.on_confirmed = self._confirmed
+            of_loop.is_echo = publish.echo_test(self.layer)
         self._tasks = [
             self.loop.create_task(self._keep_membership()),
             self.loop.create_task(self._keep_reconciled()),
@@ -540,9 +542,10 @@ class Hub:
         events = await in_database(log.behind, cursors)
         metrics.repairs.inc(len(events))
         self.accept(events)
-        for name in cursors:
+        for name, before in cursors.items():
             topic = self._topics.get(name)
-            if topic and topic.cursor is not None and topic.cursor < newest[name]:
+            # A cursor that was set back meanwhile (`rewind`) has a verification of its own.
+            if topic and topic.cursor is not None and before <= topic.cursor < newest[name]:
                 logger.warning(
                     "The log of %s no longer has what follows seq %s", name, topic.cursor
                 )

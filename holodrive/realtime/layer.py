@@ -63,7 +63,8 @@ class _Shard(RedisSingleShardConnection):
                 if message is None:
                     continue
                 if message["type"] == "message":
-                    self._receive_message(message)
+                    if not self.channel_layer.is_echo(message["data"]):
+                        self._receive_message(message)
                 elif message["type"] == "subscribe":
                     self.channel_layer.confirmed(message["channel"].decode())
             except Exception as problem:  # noqa: BLE001 - it must go on, whatever a reply did to it
@@ -87,6 +88,8 @@ class _LoopLayer(RedisPubSubLoopLayer):
         ]
         self._group_prefix = self._get_group_channel_name("")
         self.on_confirmed: Callable[[str], None] = lambda group: None
+        # What this process has published itself comes back, too: dropped before it is unpacked.
+        self.is_echo: Callable[[bytes], bool] = lambda payload: False
 
     async def _subscribe_to_channel(self, channel: str) -> None:
         try:
@@ -110,13 +113,16 @@ class _LoopLayer(RedisPubSubLoopLayer):
         by_shard: dict[_Shard, list[str]] = {}
         for group in groups:
             name = self._get_group_channel_name(group)
-            members = self.groups.get(name, set())
-            members.discard(channel)
-            if not members:
-                self.groups.pop(name, None)
+            if self.groups.get(name, set()) <= {channel}:
                 by_shard.setdefault(self._get_shard(name), []).append(name)
+            else:
+                self.groups[name].discard(channel)
         for shard, names in by_shard.items():
+            # Forgotten only once Redis has heard of it: of a leave that fails nobody is to believe
+            # that the group brings nothing any more.
             await shard.unsubscribe_all(names)
+            for name in names:
+                self.groups.pop(name, None)
 
     def confirmed(self, channel: str) -> None:
         if channel.startswith(self._group_prefix):

@@ -1,24 +1,21 @@
 """What is on its way to one socket: bounded in bytes, and never awaited by the hub.
 
-A frame is encoded once and shared by all sockets. Where the server can write finished WebSocket
-frames (server.py), it goes straight to the transport; elsewhere a task feeds it to ASGI `send`.
+A frame is encoded once and shared by all sockets. Where finished WebSocket frames can be written
+(writers.py), it goes straight to the transport; elsewhere a task feeds it to ASGI `send`.
 """
 
 import asyncio
 import logging
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 from holodrive.realtime import metrics
 from holodrive.realtime.wire import CloseCode
+from holodrive.realtime.writers import FrameWriter, writer
 
 logger = logging.getLogger(__name__)
-
-EXTENSION = "holodrive.write_frame"  # the scope extension that server.py offers
 
 # What the server puts between a client's frames when it is about to stop (drain.py): to announce
 # it, with `delay_ms`, and then to close, behind the command that runs and those that came before.
@@ -62,23 +59,6 @@ def text_frame(text: str) -> bytes:
     if size < 65_536:
         return bytes((0x81, 126)) + size.to_bytes(2, "big") + body
     return bytes((0x81, 127)) + size.to_bytes(8, "big") + body
-
-
-class FrameWriter(Protocol):
-    """What the scope extension is: writes finished frames, and knows what the transport still
-    holds.
-    """
-
-    def __call__(self, frame: bytes) -> None: ...
-
-    def waiting(self) -> int:
-        """Bytes that the operating system has not taken yet."""
-
-    async def drained(self) -> None:
-        """Return when few bytes are waiting, or the socket is gone."""
-
-    def restart_in_band(self) -> None:
-        """From now on this socket's consumer takes ANNOUNCE_RESTART and RESTART."""
 
 
 _open: "WeakSet[Outbox]" = WeakSet()
@@ -168,8 +148,15 @@ class DirectOutbox(Outbox):
         super().__init__(send, limit)
         self.waiting = write.waiting  # type: ignore[method-assign]
         self._drained = write.drained  # type: ignore[method-assign]
+        self._at_once = write.at_once
         self._write_bytes = write
         write.restart_in_band()
+
+    def send(self, frame: SharedFrame, *, ephemeral: bool = False) -> None:
+        if self.closed is None and self._at_once(frame.bytes):
+            self.frames += 1
+        else:
+            super().send(frame, ephemeral=ephemeral)
 
     def _write(self, frame: SharedFrame) -> None:
         self._write_bytes(frame.bytes)
@@ -228,18 +215,5 @@ class QueuedOutbox(Outbox):
 
 def outbox(scope: Mapping[str, Any], send: Send, limit: int) -> Outbox:
     """The fastest outbox that this server allows."""
-    write = scope.get("extensions", {}).get(EXTENSION) or _writer_of_plain_daphne(send)
+    write = writer(scope, send)
     return DirectOutbox(send, limit, write) if write else QueuedOutbox(send, limit)
-
-
-def _writer_of_plain_daphne(send: Any) -> FrameWriter | None:
-    """The `daphne` command offers no extension, and its `send` never waits: nothing would bound
-    what a client does not read. But its `send` is Server.handle_reply with the protocol given.
-    """
-    daphne = sys.modules.get("daphne.ws_protocol")
-    protocol = send.args[0] if isinstance(send, partial) and send.args else None
-    if daphne is None or not isinstance(protocol, daphne.WebSocketProtocol):
-        return None
-    from holodrive.realtime.server import FrameWriter
-
-    return FrameWriter(protocol)

@@ -140,6 +140,14 @@ def is_own(message: dict[str, Any]) -> bool:
     return message.get("from") == _origin(os.getpid())
 
 
+def echo_test(layer: ConfirmedPubSubLayer) -> Callable[[bytes], bool]:
+    """`is_own` of what is still packed: a signed message begins with its signature, behind the one
+    byte that says how many keys it has.
+    """
+    signature = layer.serialize({"from": _origin(os.getpid())})[1:]
+    return lambda payload: payload.startswith(signature, 1)
+
+
 def is_of_this_version(message: dict[str, Any]) -> bool:
     return message.get("v") == VERSION
 
@@ -168,7 +176,8 @@ def _ended(wake_ups: Iterable[WakeUp], problem: Exception | None = None) -> None
 
 
 def signed(message: dict[str, Any]) -> dict[str, Any]:
-    return {**message, "v": VERSION, "t": time.time(), "from": _origin(os.getpid())}
+    """With the signature first: see `echo_test`."""
+    return {"from": _origin(os.getpid()), **message, "v": VERSION, "t": time.time()}
 
 
 class Breaker:

@@ -12,14 +12,15 @@ from autobahn.websocket.types import ConnectionDeny
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
-from twisted.internet import defer, main, tcp
+from twisted.internet import defer, tcp
 
 from holodrive.realtime import hub, supervisor
 from holodrive.realtime.drain import Drain
 from holodrive.realtime.operations import Operations
-from holodrive.realtime.outbox import ANNOUNCE_RESTART, EXTENSION, RESTART
+from holodrive.realtime.outbox import ANNOUNCE_RESTART, RESTART
 from holodrive.realtime.redaction import redact
 from holodrive.realtime.wire import CloseCode
+from holodrive.realtime.writers import EXTENSION
 
 _CLOSE_SECONDS = 10  # for a client to answer a close
 _LEAVE_SECONDS = 2  # for Redis to take the last wake-ups
@@ -60,21 +61,46 @@ class Gate:
 
 
 class FrameWriter:
-    """Writes finished WebSocket frames to one client (see `outbox.FrameWriter`)."""
+    """Writes finished WebSocket frames to one client (see `writers.FrameWriter`)."""
 
-    __slots__ = ("_gate", "is_in_band", "protocol")
+    __slots__ = ("_gate", "_tcp", "is_in_band", "protocol")
 
     def __init__(self, protocol: WebSocketProtocol) -> None:
         self.protocol = protocol
         self.is_in_band = False
         self._gate = Gate()
-        protocol.transport.unregisterProducer()  # that of the HTTP request that this was
-        protocol.transport.registerProducer(self._gate, True)
+        transport = protocol.transport
+        # The private names that `at_once` looks at are of a TCP connection. Any other transport
+        # (TLS wraps one, and would pass them through to the bare socket) gets ordinary writes.
+        self._tcp = transport if isinstance(transport, tcp.Connection) else None
+        transport.unregisterProducer()  # that of the HTTP request that this was
+        transport.registerProducer(self._gate, True)
+
+    def at_once(self, frame: bytes) -> bool:
+        """Twisted's own write would wait for the next turn of its reactor."""
+        tcp, protocol = self._tcp, self.protocol
+        if (
+            tcp is None
+            or tcp._tempDataLen
+            or tcp.dataBuffer
+            or tcp.disconnecting
+            or protocol.state != protocol.STATE_OPEN
+        ):
+            return False
+        try:
+            taken = tcp.socket.send(frame)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # Twisted finds out by itself at the next read
+        if taken < len(frame):
+            tcp.write(frame[taken:])  # type: ignore[no-untyped-call]
+        return True
 
     def __call__(self, frame: bytes) -> None:
         protocol = self.protocol
         if protocol.state == protocol.STATE_OPEN and protocol.transport is not None:
-            write_now(protocol.transport, frame)
+            protocol.transport.write(frame)
 
     def waiting(self) -> int:
         return waiting_bytes(self.protocol.transport)
@@ -84,25 +110,6 @@ class FrameWriter:
 
     def restart_in_band(self) -> None:
         self.is_in_band = True
-
-
-def write_now(transport: Any, data: bytes) -> None:
-    """Write in this very call when nothing is queued in the transport, else queue behind it.
-
-    Twisted would wait for the next turn of its reactor. The private names are of its TCP
-    connection; any other transport (TLS wraps one, and would pass them through to the bare socket)
-    gets an ordinary `write`.
-    """
-    if not isinstance(transport, tcp.Connection) or (
-        transport._tempDataLen or transport.dataBuffer or transport.disconnecting
-    ):
-        transport.write(data)
-        return
-    written = transport.writeSomeData(data)
-    if written is main.CONNECTION_LOST or isinstance(written, Exception):
-        return  # Twisted finds out by itself at the next read
-    if written < len(data):
-        transport.write(data[written:])  # type: ignore[no-untyped-call]
 
 
 def waiting_bytes(transport: Any) -> int:

@@ -273,6 +273,30 @@ async def test_when_the_log_was_pruned_the_sockets_must_resume(hub, committed):
     assert (late.got, late.closed) == (["e3"], None)
 
 
+async def test_a_stream_set_back_while_the_log_is_read_is_not_taken_for_pruned(
+    hub, committed, monkeypatch
+):
+    """A slow socket's older snapshot sets the cursor back behind what the read began at."""
+    quick, slow = Recorder(), Recorder()
+    second = hub.subscribe(STREAM, quick, user_id=2)
+    first = hub.subscribe(STREAM, slow, user_id=1)
+    for _ in range(2):
+        committed.commit()
+    second.release(cursor=1)
+
+    async def meanwhile(function, *args):
+        read = await committed.in_database(function, *args)
+        if function is log.behind and first.held is not None:
+            first.release(cursor=0)
+        return read
+
+    monkeypatch.setattr(hub_module, "in_database", meanwhile)
+    await hub._catch_up({STREAM: 2})
+    await slow.until(2)
+    assert (slow.got, slow.closed) == (["e1", "e2"], None)
+    assert (quick.got, quick.closed) == (["e2"], None)
+
+
 async def test_the_last_subscriber_leaves_and_nothing_is_kept(hub, committed):
     outbox = Recorder()
     subscription = hub.subscribe(STREAM, outbox, user_id=1)

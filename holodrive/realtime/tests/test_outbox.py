@@ -2,18 +2,23 @@
 
 import asyncio
 import inspect
+import socket
+from contextlib import suppress
 from functools import partial
 from unittest.mock import MagicMock
 
 import pytest
 from twisted.internet import abstract, tcp
+from uvicorn import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from holodrive.realtime import server
-from holodrive.realtime.outbox import EXTENSION, DirectOutbox, QueuedOutbox, SharedFrame, outbox
+from holodrive.realtime.outbox import DirectOutbox, QueuedOutbox, SharedFrame, outbox
 from holodrive.realtime.publish import Breaker
 from holodrive.realtime.wire import CloseCode
+from holodrive.realtime.writers import EXTENSION, UvicornWriter
 from testing.client import PATIENCE
 
 
@@ -44,6 +49,12 @@ def test_the_bytes_are_built_once():
 class Writer:
     def __init__(self, waiting=0):
         self.frames, self.bytes_waiting = [], waiting
+
+    def at_once(self, frame):
+        if self.bytes_waiting:
+            return False
+        self.frames.append(frame)
+        return True
 
     def __call__(self, frame):
         self.frames.append(frame)
@@ -241,51 +252,108 @@ def test_autobahn_still_takes_any_code_and_a_reason_in_a_close_frame(inbox):
     assert payload[2:].decode() == "ў" * 61
 
 
+class Connection(tcp.Connection):
+    """Twisted's, on one end of a pair of sockets."""
+
+    def __init__(self, ours):
+        super().__init__(ours, MagicMock(), MagicMock())
+        self.connected = True
+
+
+def writer_on(transport):
+    protocol = server.Protocol()
+    protocol.transport, protocol.state = transport, protocol.STATE_OPEN
+    return server.FrameWriter(protocol)
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Connection(ours), theirs
+
+
 def test_twisted_still_has_the_names_that_are_written_past():
     """An upgrade that renames them would silently cost the direct write."""
     for name in ("_tempDataLen", "dataBuffer", "disconnecting", "offset"):
         assert hasattr(abstract.FileDescriptor(reactor=object()), name)
-    assert callable(tcp.Connection.writeSomeData)
 
 
 def test_a_transport_that_wraps_the_socket_gets_an_ordinary_write():
     """TLS passes the private names through: past it the frame would go out in the clear."""
 
-    class Wrapped:
+    class Wrapped(MagicMock):
         _tempDataLen, dataBuffer, disconnecting, offset = 0, b"", False, 0
-        written = b""
-
-        def writeSomeData(self, content):
-            raise AssertionError("in the clear")
-
-        def write(self, content):
-            self.written += content
 
     transport = Wrapped()
-    server.write_now(transport, b"frame")
-    assert transport.written == b"frame"
-    assert server.waiting_bytes(transport) == 0
+    write = writer_on(transport)
+    assert not write.at_once(b"frame")
+    write(b"frame")
+    transport.write.assert_called_once_with(b"frame")
+    transport.socket.send.assert_not_called()
+    assert write.waiting() == 0
 
 
-def test_what_the_system_does_not_take_is_queued_behind():
-    class Transport(tcp.Connection):
-        queued = b""
+def test_a_frame_is_handed_over_in_this_very_call(pair):
+    transport, theirs = pair
+    assert writer_on(transport).at_once(b"frame")
+    assert theirs.recv(100) == b"frame"
 
-        def __init__(self):
-            abstract.FileDescriptor.__init__(self, reactor=object())
 
-        def writeSomeData(self, content):
-            return 2
+def test_what_the_system_does_not_take_waits_and_the_next_goes_behind_it(pair):
+    transport, theirs = pair
+    write = writer_on(transport)
+    large = b"x" * 4_000_000
+    assert write.at_once(large)
+    waiting = write.waiting()
+    assert 0 < waiting < len(large)
+    assert not write.at_once(b"next")
+    write(b"next")
+    assert write.waiting() == waiting + len(b"next")
+    theirs.setblocking(False)
+    received = bytearray()
+    while len(received) < len(large) + len(b"next"):
+        with suppress(BlockingIOError):
+            received += theirs.recv(1_000_000)
+        transport.doWrite()
+    assert received.endswith(b"xnext")
 
-        def write(self, content):
-            self.queued += content
 
-    transport = Transport()
-    server.write_now(transport, b"frame")
-    assert transport.queued == b"ame"
-    transport._tempDataLen = 3
-    server.write_now(transport, b"next")
-    assert transport.queued == b"amenext"
+@pytest.mark.parametrize("full", [True, False])
+def test_nothing_is_written_to_a_socket_that_takes_nothing_or_is_gone(pair, full):
+    transport, theirs = pair
+    write = writer_on(transport)
+    if full:
+        with suppress(BlockingIOError):
+            while True:
+                transport.socket.send(b"x" * 65_536)
+        assert not write.at_once(b"frame")
+    else:
+        theirs.close()
+        assert write.at_once(b"frame")  # nobody is left to miss it
+        write.protocol.state = write.protocol.STATE_CLOSED
+        assert not write.at_once(b"frame")
+    assert write.waiting() == 0
+
+
+async def test_uvicorn_is_recognised_and_written_to_in_order(sent):
+    protocol = WebSocketsSansIOProtocol(
+        Config(None), MagicMock(default_headers=[]), {}, asyncio.get_running_loop()
+    )
+    transport = protocol.transport = MagicMock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    transport.get_write_buffer_size.return_value = 0
+    box = outbox({}, protocol.send, 0)
+    assert isinstance(box, DirectOutbox)
+    box.send(SharedFrame("one"))
+    transport.get_write_buffer_size.return_value = 9
+    assert not UvicornWriter(protocol).at_once(b"two")
+    box.send(SharedFrame("two"))
+    assert box.waiting() == 9
+    transport.is_closing.return_value = True
+    box.send(SharedFrame("three"))
+    frames = [call.args[0] for call in transport.write.call_args_list]
+    assert frames == [SharedFrame("one").bytes, SharedFrame("two").bytes]
 
 
 def test_a_breaker_lets_one_try_through_after_its_pause():
