@@ -373,6 +373,11 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path):
     assert (run.returncode, run.stderr) == (0, "")
 
 
+def test_systemd_never_gives_up_a_process_and_with_it_the_port():
+    """It does after five starts in ten seconds: then nobody listens, whatever becomes well."""
+    assert unit("holodrive@.service")["Unit"]["StartLimitIntervalSec"] == "0"
+
+
 def test_systemd_waits_for_the_drain():
     service = unit("holodrive@.service")["Service"]
     assert int(service["TimeoutStopSec"]) > settings.REALTIME_DRAIN_SECONDS + 3 + 2
