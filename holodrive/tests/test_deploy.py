@@ -191,6 +191,8 @@ def test_the_image_holds_every_app_and_its_command_is_process_1():
     ignored = (ROOT / ".dockerignore").read_text()
     assert copied == set(re.findall(r"^!(.*)", ignored, re.M))
     assert re.search(r'^CMD \["python", "manage.py", "serve"\]$', recipe, re.M)
+    extras = {path.name for path in ROOT.glob("requirements-*.txt")} - {"requirements-dev.txt"}
+    assert extras <= copied  # EXTRAS names them
 
 
 # Prometheus and Grafana
