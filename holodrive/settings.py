@@ -265,6 +265,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG  # `make run` needs no collectstatic
 
+_log_level = env.text("LOG_LEVEL", "INFO").upper()
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -281,7 +282,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         # Django's own handler (with DEBUG) would print paths unredacted, and every line twice.
         "django": {"handlers": ["console"], "level": "INFO", "propagate": False},
-        "holodrive": {"level": env.text("LOG_LEVEL", "INFO").upper()},
+        **{name: {"level": _log_level} for name in ("holodrive", "notifications", "chat", "push")},
         # uvicorn brings handlers of its own; with these its access log is redacted as well.
         "uvicorn": {"handlers": ["console"], "propagate": False},
         "uvicorn.access": {"handlers": ["console"], "propagate": False},

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from holodrive.realtime import metrics, tracing
 from holodrive.realtime.wire import Unavailable
@@ -33,6 +33,24 @@ def executor() -> ThreadPoolExecutor:
 def queued() -> int:
     """Calls that wait for a thread."""
     return executor()._work_queue.qsize()
+
+
+def pool() -> dict[str, int] | None:
+    """PostgreSQL's connections of this process; None where there is no pool (yet)."""
+    pools = getattr(connection, "_connection_pools", {})
+    if connection.alias not in pools:
+        return None
+    figures = pools[connection.alias].get_stats()
+    return {
+        "size": figures.get("pool_size", 0),
+        "most": figures.get("pool_max", 0),
+        "free": figures.get("pool_available", 0),
+        "waiting": figures.get("requests_waiting", 0),
+        "waited_ms": figures.get("requests_wait_ms", 0),
+    }
+
+
+metrics.pool_wait.read = lambda: (pool() or {}).get("waited_ms", 0) / 1000
 
 
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,6 +1,23 @@
 """What `/metrics` shows. Counted here and nowhere else; names follow Prometheus' conventions."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Callable, Iterator
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+
+class CountedElsewhere(Collector):
+    """A counter whose value is read when somebody asks for it."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name, self._text = name, text
+        self.read: Callable[[], float] = lambda: 0
+        REGISTRY.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(self._name, self._text, value=self.read())
+
 
 sockets = Gauge("holodrive_sockets", "Open sockets", ["endpoint"])
 outbox_bytes = Gauge("holodrive_outbox_bytes", "Bytes that wait for slow readers")
@@ -21,6 +38,10 @@ database_wait = Histogram(
     "holodrive_database_wait_seconds",
     "What a command, a connect or a look at the log waited for a database thread",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+pool_wait = CountedElsewhere(
+    "holodrive_database_pool_wait_seconds_total",
+    "What threads waited, all together, for a connection of the pool to PostgreSQL",
 )
 publish_failures = Counter("holodrive_publish_failures_total", "Wake-ups that Redis did not take")
 repairs = Counter(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from django.conf import settings
-from django.db import connection
 from prometheus_client.metrics import MetricWrapperBase
 
 from holodrive.realtime import database, metrics
@@ -61,7 +60,7 @@ def of(hub: "Hub") -> dict[str, Any]:
             "threads": settings.REALTIME_DATABASE_THREADS,
             "wait": _buckets(metrics.database_wait),
             "failures": _value(metrics.database_failures),
-            "pool": _pool(),
+            "pool": database.pool(),
         },
     }
 
@@ -143,18 +142,3 @@ def _samples(metric: MetricWrapperBase) -> Iterator[Any]:
 def _buckets(metric: MetricWrapperBase) -> dict[str, float]:
     """Upper bound in seconds -> cases up to it, ascending."""
     return {one.labels["le"]: one.value for one in _samples(metric) if "le" in one.labels}
-
-
-def _pool() -> dict[str, int] | None:
-    """PostgreSQL's connections of this process; None where there is no pool (yet)."""
-    pools = getattr(connection, "_connection_pools", {})
-    if connection.alias not in pools:
-        return None
-    figures = pools[connection.alias].get_stats()
-    return {
-        "size": figures.get("pool_size", 0),
-        "most": figures.get("pool_max", 0),
-        "free": figures.get("pool_available", 0),
-        "waiting": figures.get("requests_waiting", 0),
-        "waited_ms": figures.get("requests_wait_ms", 0),
-    }

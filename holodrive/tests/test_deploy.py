@@ -191,6 +191,8 @@ def test_the_image_holds_every_app_and_its_command_is_process_1():
     ignored = (ROOT / ".dockerignore").read_text()
     assert copied == set(re.findall(r"^!(.*)", ignored, re.M))
     assert re.search(r'^CMD \["python", "manage.py", "serve"\]$', recipe, re.M)
+    extras = {path.name for path in ROOT.glob("requirements-*.txt")} - {"requirements-dev.txt"}
+    assert extras <= copied  # EXTRAS names them
 
 
 # Prometheus and Grafana
@@ -371,6 +373,11 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path):
         copies[-1].write_text(text)
     run = subprocess.run([program, "verify", *copies], capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_systemd_never_gives_up_a_process_and_with_it_the_port():
+    """It does after five starts in ten seconds: then nobody listens, whatever becomes well."""
+    assert unit("holodrive@.service")["Unit"]["StartLimitIntervalSec"] == "0"
 
 
 def test_systemd_waits_for_the_drain():

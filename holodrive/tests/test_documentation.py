@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.core.management import get_commands
 
 from holodrive.asyncapi.sockets import SOCKETS
 from holodrive.realtime import wire
@@ -100,6 +103,75 @@ def test_every_variable_of_the_example_file_is_in_the_configuration_table() -> N
     names = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
     assert names
     assert names - configuration_table().keys() == set()
+
+
+# README's chapter Production
+
+PRODUCTION = README.split("\n## Production\n")[1].split("\n## ")[0]
+UNITS = ROOT / "deploy" / "systemd"
+
+
+def environment_file() -> str:
+    """What the chapter writes to /etc/holodrive.env."""
+    shown = re.search(r"<<END\n(.*?)^END$", PRODUCTION, re.MULTILINE | re.DOTALL)
+    assert shown
+    known = {"$DOMAIN": "rides.example.com", "$PASSWORD": "secret"}
+    known["$(openssl rand -hex 50)"] = secrets.token_hex(50)
+    text = shown[1]
+    for name, value in known.items():
+        text = text.replace(name, value)
+    assert "$" not in text
+    return text
+
+
+def test_production_sets_only_variables_that_are_read() -> None:
+    names = {line.split("=")[0] for line in environment_file().splitlines()}
+    assert "SECRET_KEY" in names
+    assert names - read_variables().keys() == set()
+
+
+def test_production_names_only_files_units_and_commands_that_exist() -> None:
+    commands = "".join(re.findall(r"```console\n(.*?)```", PRODUCTION, re.DOTALL))
+    files = set(re.findall(r"(?:deploy/|requirements)[\w./*-]+", commands))
+    assert len(files) == 3
+    assert {name for name in files if not [*ROOT.glob(name)]} == set()
+    units = {re.sub(r"@\d", "@", name) for name in re.findall(r"holodrive[\w@-]*\.\w+", commands)}
+    units -= {"holodrive.env", "holodrive.conf"}
+    assert "holodrive@.service" in units
+    assert units - {path.name for path in UNITS.iterdir()} == set()
+    named = set(re.findall(r"manage\.py (\w+)", commands))
+    assert {"migrate", "loadtest"} <= named <= get_commands().keys()
+
+
+def test_what_production_sets_up_is_what_the_units_and_nginx_look_for() -> None:
+    service = (UNITS / "holodrive@.service").read_text()
+    for line in (
+        "User=holodrive",
+        "WorkingDirectory=/srv/holodrive",
+        "EnvironmentFile=/etc/holodrive.env",
+    ):
+        assert line in service
+        assert line.split("=")[1] in PRODUCTION
+    for name in ("fullchain.pem", "privkey.pem"):
+        assert f"/etc/ssl/holodrive/{name}" in PRODUCTION
+        assert f" /etc/ssl/holodrive/{name};" in (ROOT / "deploy/nginx/holodrive.conf").read_text()
+    bind = "127.0.0.1:9000"
+    assert f"\nREALTIME_BIND={bind}\n" in environment_file()
+    assert f"ListenStream={bind}" in (UNITS / "holodrive.socket").read_text()
+
+
+def test_the_deploy_check_is_content_with_exactly_what_production_sets(tmp_path: Path) -> None:
+    file = tmp_path / "holodrive.env"
+    file.write_text(environment_file())
+    run = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("code", list(wire.CloseCode))

@@ -4,7 +4,6 @@
 
 import base64
 import hashlib
-import logging
 from binascii import Error as NotBase64
 from datetime import UTC, datetime
 from typing import Any
@@ -23,8 +22,6 @@ from push.backends import Clear, Content, DeviceGone, Unreachable
 from push.backends.payload import payload
 from push.backends.waiting import seconds_of
 from push.models import Device
-
-logger = logging.getLogger("push.web")
 
 _SECONDS = 5.0  # to connect, and to be answered
 _MOST_BYTES = 3900  # 4,096 of the encrypted body, which every service must take, less its envelope

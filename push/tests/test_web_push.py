@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from io import StringIO
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -24,7 +25,7 @@ from push.worker import Worker
 from testing.client import PATIENCE, wait_until
 from testing.push import WebPushService
 from testing.server import test_database_url
-from testing.services import ROOT
+from testing.services import ROOT, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -284,14 +285,21 @@ def test_a_worker_of_its_own_pushes_and_stops_on_a_signal(rider, device, browser
     }
     Notification.objects.create(recipient=rider, title="Hi")
     Push.objects.update(due_at=timezone.now())
-    command = [sys.executable, "manage.py", "push_worker"]
+    metrics = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "manage.py", "push_worker", "--metrics", metrics]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
         try:
             wait_until(lambda: browser.received, 4 * PATIENCE)
+            wait_until(lambda: 'holodrive_pushes_total{channel="web"' in asked(metrics))
             process.terminate()
             assert process.wait(4 * PATIENCE) == 0
         finally:
             process.kill()
+
+
+def asked(address):
+    with urlopen(f"http://{address}/metrics", timeout=PATIENCE) as answer:
+        return answer.read().decode()
 
 
 def test_without_a_channel_a_worker_says_why_it_has_nothing_to_do(settings):

@@ -288,12 +288,13 @@ def test_a_service_that_is_away_is_asked_again_later_and_later_and_not_for_ever(
     assert said(recorder.told) == [("other", "Hi")]  # once: only who has not got it is asked again
 
 
-def test_a_service_says_how_long_to_wait(rider, phone, notify, worker, clock, recorder):
+def test_a_service_says_how_long_to_wait(rider, phone, notify, worker, clock, recorder, caplog):
     recorder.away = {"token": 120}
     row = notify(rider)
     clock.move(6)
     worker.work()
     assert round(due_in(row, clock)) == 120
+    assert "gets it later: away" in caplog.text
     recorder.away = {}
     clock.move(121)
     worker.work()

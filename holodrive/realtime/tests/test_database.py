@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.backends.signals import connection_created
+from prometheus_client import REGISTRY
 
 from chat import services
 from chat.models import Message
@@ -57,6 +59,12 @@ async def test_connections_are_kept_from_one_call_to_the_next(connect, trip):
     finally:
         connection_created.disconnect(note)
     assert len(used) <= settings.REALTIME_DATABASE_THREADS
+
+
+def test_what_threads_waited_for_a_connection_is_counted_in_seconds(monkeypatch):
+    stats = SimpleNamespace(get_stats=lambda: {"requests_wait_ms": 1500})
+    monkeypatch.setattr(connection, "_connection_pools", {"default": stats}, raising=False)
+    assert REGISTRY.get_sample_value("holodrive_database_pool_wait_seconds_total") == 1.5
 
 
 async def test_an_event_reaches_a_socket_without_a_query(connect, make_user, monkeypatch):

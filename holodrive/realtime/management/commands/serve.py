@@ -61,7 +61,7 @@ class Command(BaseCommand):
         else:
             listener = _handed_over(fd)
         if metrics:
-            _answer_metrics(metrics)
+            answer_metrics(metrics)
         self._check_database()
         for warning in checks.check_connections([DEFAULT_DB_ALIAS]):
             self.stderr.write(f"warning: {warning.msg} {warning.hint}")
@@ -170,7 +170,8 @@ class Command(BaseCommand):
             server.run()
 
 
-def _answer_metrics(bind: str) -> None:
+def answer_metrics(bind: str) -> None:
+    """Answer /metrics of this process on HOST:PORT, in a thread. Raises CommandError."""
     host, port = _host_and_port(bind)
     try:
         start_http_server(port, host)
