@@ -1,5 +1,6 @@
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
@@ -10,8 +11,19 @@ from chat.models import AuditEntry, CannedReply, Conversation, Message, Note, Pa
 LOGIN = get_user_model().USERNAME_FIELD
 
 
+class ParticipantForm(forms.ModelForm):
+    """Of somebody who takes part already it takes no other user or role, whatever is posted."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            for name in self.fields.keys() & Participant.FIXED:
+                self.fields[name].disabled = True
+
+
 class ParticipantInline(admin.TabularInline):
     model = Participant
+    form = ParticipantForm
     extra = 0
     fields = ("user", "role", "muted_until")
     autocomplete_fields = ("user",)
@@ -98,7 +110,7 @@ class ParticipantAdmin(admin.ModelAdmin):
     show_full_result_count = False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Participant | None = None) -> Any:
-        fixed = ("conversation", "user")
+        fixed = ("conversation", "user", "role")
         return self.readonly_fields if obj is None else (*fixed, *self.readonly_fields)
 
 

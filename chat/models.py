@@ -129,7 +129,22 @@ class Conversation(models.Model):
         return self.closes_at is not None and self.closes_at <= timezone.now()
 
 
+class AppendOnlyError(TypeError):
+    """A change of what must stay as it was written."""
+
+
+class ParticipantQuerySet(models.QuerySet["Participant"]):
+    def update(self, **changes: Any) -> int:
+        if Participant.FIXED & changes.keys():
+            raise Participant.fixed()
+        return super().update(**changes)
+
+
 class Participant(models.Model):
+    """Who takes part, and as what, stays so: only the row's end closes the sockets of whom it let
+    in. Another user or role is another row.
+    """
+
     class Role(models.TextChoices):
         RIDER = "rider", _("Rider")
         DRIVER = "driver", _("Driver")
@@ -144,6 +159,10 @@ class Participant(models.Model):
     last_delivered_id = models.BigIntegerField(default=0)
     muted_until = models.DateTimeField(null=True, blank=True)
 
+    FIXED: ClassVar = {"conversation", "conversation_id", "user", "user_id", "role"}
+
+    objects = ParticipantQuerySet.as_manager()
+
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["conversation", "user"], name="participant_once")
@@ -155,6 +174,22 @@ class Participant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        fields = kwargs.get("update_fields")
+        stores_fixed = fields is None or self.FIXED.intersection(fields)
+        if self.pk is not None and stores_fixed and not self._is_as_stored():
+            raise self.fixed()
+        super().save(*args, **kwargs)
+
+    def _is_as_stored(self) -> bool:
+        stored = Participant.objects.filter(pk=self.pk)
+        known = stored.values_list("conversation_id", "user_id", "role").first()
+        return known in (None, (self.conversation_id, self.user_id, self.role))
+
+    @staticmethod
+    def fixed() -> AppendOnlyError:
+        return AppendOnlyError("A participant stays who it is: delete it, and add another.")
 
 
 class MessageQuerySet(PublishedQuerySet["Message"]):
@@ -271,10 +306,6 @@ class CannedReply(models.Model):
         unknown = canned_text.unknown_variables(self.text)
         if unknown:
             raise ValidationError({"text": f"No such variable: {', '.join(unknown)}."})
-
-
-class AppendOnlyError(TypeError):
-    """A change of what must stay as it was written."""
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):

@@ -1,0 +1,106 @@
+"""What staff does in the admin's own pages: the rules of the console hold there, too."""
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.urls import reverse
+
+from chat.models import AppendOnlyError, Message, Participant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def page_of(row, page="change"):
+    return reverse(f"admin:chat_{row._meta.model_name}_{page}", args=[row.pk])
+
+
+def form_of(conversation, **changes):
+    """The form of a conversation's page as the browser would post it, but for these changes."""
+    rows = list(conversation.participants.order_by("id"))
+    form = {
+        "subject": conversation.subject,
+        "status": conversation.status,
+        "priority": conversation.priority,
+        "assignee": conversation.assignee_id or "",
+        "participants-TOTAL_FORMS": len(rows),
+        "participants-INITIAL_FORMS": len(rows),
+    }
+    for number, row in enumerate(rows):
+        form |= {
+            f"participants-{number}-id": row.pk,
+            f"participants-{number}-conversation": conversation.pk,
+            f"participants-{number}-user": row.user_id,
+            f"participants-{number}-role": row.role,
+        }
+    return form | changes
+
+
+@pytest.fixture
+def log_in_as(client):
+    def log_in(user):
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+# Participants
+
+
+def members(conversation):
+    return list(conversation.participants.order_by("id").values_list("user", "role"))
+
+
+def test_a_posted_form_makes_no_other_of_who_takes_part(log_in_as, make_user, trip):
+    admin, cid, before = make_user("admin"), make_user("rider"), members(trip)
+    form = form_of(trip, **{"participants-0-user": cid.pk, "participants-1-role": "support"})
+    answer = log_in_as(admin).post(page_of(trip), form)
+    assert answer.status_code == 302, answer.context["errors"]
+    row = trip.participants.get(user=trip.rider)
+    log_in_as(admin).post(page_of(row), {"user": cid.pk, "role": "support"})
+    assert members(trip) == before
+
+
+def test_a_new_participant_can_be_added_and_muted_in_the_form(log_in_as, make_user, trip):
+    cid, (ann, ben) = make_user("rider"), members(trip)
+    new = {"participants-2-user": cid.pk, "participants-2-role": "rider"}
+    muted = {"participants-0-muted_until_0": "2030-01-01", "participants-0-muted_until_1": "00:00"}
+    form = form_of(trip, **new, **muted) | {"participants-TOTAL_FORMS": 3}
+    answer = log_in_as(make_user("admin")).post(page_of(trip), form)
+    assert answer.status_code == 302, answer.context["errors"]
+    assert members(trip) == [ann, ben, (cid.pk, "rider")]
+    assert trip.participants.get(user=trip.rider).muted_until
+
+
+def test_no_save_and_no_update_makes_another_of_who_takes_part(make_user, trip):
+    row, cid, before = trip.participants.get(user=trip.rider), make_user("rider"), members(trip)
+    for field, value in {"user": cid, "role": "support"}.items():
+        changed = Participant.objects.get(pk=row.pk)
+        setattr(changed, field, value)
+        for write in (
+            changed.save,
+            lambda: changed.save(update_fields=[field]),  # noqa: B023 - called at once
+            lambda: Participant.objects.filter(pk=row.pk).update(**{field: value}),  # noqa: B023
+            lambda: trip.participants.bulk_update([changed], [field]),  # noqa: B023
+        ):
+            with pytest.raises(AppendOnlyError):
+                write()
+    assert members(trip) == before
+    row.muted_until = "2030-01-01T00:00:00+00:00"
+    row.save()  # the rest of it is not fixed
+
+
+async def test_who_is_replaced_in_the_admin_hears_nothing_more(connect, log_in_as, make_user, trip):
+    ann = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+    admin, cid = [await sync_to_async(make_user)(role) for role in ("admin", "rider")]
+
+    def replace():
+        form = form_of(trip, **{"participants-0-DELETE": "on", "participants-0-user": cid.pk})
+        form |= {"participants-2-user": cid.pk, "participants-2-role": "rider"}
+        client = log_in_as(admin)
+        assert client.post(page_of(trip), form | {"participants-TOTAL_FORMS": 3}).status_code == 302
+        Message(conversation=trip, sender=trip.driver, text="for cid").save()
+
+    await sync_to_async(replace)()
+    assert (await ann.frame("participant_removed"))["user_id"] == trip.rider.pk
+    assert (await ann.frame())["code"] == "not_found"
+    assert await ann.closed() == 4404
