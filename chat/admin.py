@@ -2,13 +2,23 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
-from chat import audit, queue_events
-from chat.models import AuditEntry, CannedReply, Conversation, Message, Note, Participant
+from chat import audit, overview, queue_events, workflow
+from chat.models import (
+    ASSIGN,
+    AuditEntry,
+    CannedReply,
+    Conversation,
+    Message,
+    Note,
+    Participant,
+)
 
-LOGIN = get_user_model().USERNAME_FIELD
+
+def _named(path: str) -> list[str]:
+    """To search by: what the console finds a person by."""
+    return [f"{path}__{field}" for field in overview.name_fields()]
 
 
 class ParticipantForm(forms.ModelForm):
@@ -47,8 +57,8 @@ class ConversationAdmin(admin.ModelAdmin):
         ("waiting_since", admin.EmptyFieldListFilter),
     )
     list_select_related = ("assignee",)
-    search_fields = ("=id", "subject", f"participants__user__{LOGIN}")
-    search_help_text = "An id, a part of the subject, or a name that a participant logs in by."
+    search_fields = ("=id", "subject", *_named("participants__user"))
+    search_help_text = "An id, a part of the subject, or the name or login of a participant."
     autocomplete_fields = ("assignee",)
     readonly_fields = ("waiting_since", "last_message_at", "created_at")
     inlines = (ParticipantInline,)
@@ -56,8 +66,12 @@ class ConversationAdmin(admin.ModelAdmin):
     show_full_result_count = False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
-        """What was a trip stays one: what it hides depends on it."""
-        return self.readonly_fields if obj is None else ("kind", *self.readonly_fields)
+        """What was a trip stays one: what it hides depends on it. To assign takes what it takes in
+        the console.
+        """
+        kind = () if obj is None else ("kind",)
+        assignee = () if workflow.may(request.user, ASSIGN) else ("assignee",)
+        return (*kind, *assignee, *self.readonly_fields)
 
     def save_model(self, request: HttpRequest, obj: Conversation, form: Any, change: bool) -> None:
         obj.changed_by = request.user
@@ -102,8 +116,8 @@ class ParticipantAdmin(admin.ModelAdmin):
     list_display = ("id", "conversation", "user", "role", "last_read_id", "muted_until")
     list_filter = ("role", "conversation__kind")
     list_select_related = ("conversation", "user")
-    search_fields = ("=conversation__id", "conversation__subject", f"user__{LOGIN}")
-    search_help_text = "A conversation's id or subject, or the name that one logs in by."
+    search_fields = ("=conversation__id", "conversation__subject", *_named("user"))
+    search_help_text = "A conversation's id or subject, or a name or login."
     autocomplete_fields = ("conversation", "user")
     readonly_fields = ("last_read_id", "last_delivered_id")
     ordering = ("-id",)
@@ -121,8 +135,8 @@ class MessageAdmin(admin.ModelAdmin):
     list_display = ("id", "conversation", "sender", "text", "is_from_support", "created_at")
     list_filter = ("is_from_support", "conversation__kind", "created_at")
     list_select_related = ("conversation", "sender")
-    search_fields = ("=conversation__id", "text", f"sender__{LOGIN}")
-    search_help_text = "A conversation's id, a part of the text, or the sender's login."
+    search_fields = ("=conversation__id", "text", *_named("sender"))
+    search_help_text = "A conversation's id, a part of the text, or the sender's name or login."
     autocomplete_fields = ("conversation", "sender")
     readonly_fields = ("client_message_id", "is_from_support", "seq", "created_at", "edited_at")
     ordering = ("-id",)
@@ -162,7 +176,7 @@ class NoteAdmin(ReadOnlyAdmin):
     list_display = ("id", "conversation", "author", "text", "created_at")
     list_filter = ("created_at",)
     list_select_related = ("conversation", "author")
-    search_fields = ("=conversation__id", "text", f"author__{LOGIN}")
+    search_fields = ("=conversation__id", "text", *_named("author"))
 
 
 @admin.register(AuditEntry)

@@ -53,9 +53,14 @@ class AlreadyClaimed(RealtimeError):
         self.details = {"assignee": msgspec.to_builtins(person)}
 
 
+def may(user: Any, permission: str) -> bool:
+    """Whether somebody is of support and has the permission."""
+    return is_support(user) and bool(user.has_perm(permission))
+
+
 def require(user: Any, permission: str) -> None:
-    """Raises Forbidden for who is not of support, or lacks the permission."""
-    if not is_support(user) or not user.has_perm(permission):
+    """Raises Forbidden for who may not."""
+    if not may(user, permission):
         raise Forbidden("You lack the permission for this.")
 
 

@@ -4,7 +4,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.urls import reverse
 
-from chat.models import AppendOnlyError, Message, Participant
+from chat import services
+from chat.models import AppendOnlyError, AuditEntry, Conversation, Message, Note, Participant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,3 +105,46 @@ async def test_who_is_replaced_in_the_admin_hears_nothing_more(connect, log_in_a
     assert (await ann.frame("participant_removed"))["user_id"] == trip.rider.pk
     assert (await ann.frame())["code"] == "not_found"
     assert await ann.closed() == 4404
+
+
+# Lists
+
+
+@pytest.mark.parametrize("name", ["Zilola", "zilola karimova", "+998901112233"])
+def test_people_are_found_by_name_and_login(log_in_as, make_user, name):
+    fields = {"first_name": "Zilola", "last_name": "Karimova", "username": "+998901112233"}
+    wanted, other = [
+        services.open_support(user=make_user("rider", **some)).conversation for some in (fields, {})
+    ]
+    for one in (wanted, other):
+        Message(conversation=one, sender=one.participants.get().user, text="Hi").save()
+        Note(conversation=one, author=one.participants.get().user, text="Hi").save()
+    client = log_in_as(make_user("admin"))
+    for model in (Conversation, Participant, Message, Note):
+        path = reverse(f"admin:chat_{model._meta.model_name}_changelist")
+        (found,) = client.get(path, {"q": name}).context["cl"].result_list
+        assert getattr(found, "conversation_id", found.pk) == wanted.pk
+
+
+# Conversations
+
+
+def test_assigning_takes_the_permission_of_the_console(log_in_as, make_agent, asked):
+    names = ["view_conversation", "change_conversation"]
+    lacks, other = make_agent(*names), make_agent("view_conversation")
+    form = form_of(asked, assignee=other.pk, subject="New")
+    answer = log_in_as(lacks).post(page_of(asked), form)
+    assert answer.status_code == 302, answer.context["errors"]
+    row = Conversation.objects.get(pk=asked.pk)
+    assert (row.subject, row.assignee_id) == ("New", None)
+    assert not AuditEntry.objects.filter(action="assigned").exists()
+    has = make_agent(*names, "assign_conversation")
+    assert log_in_as(has).post(page_of(asked), form).status_code == 302
+    assert Conversation.objects.get(pk=asked.pk).assignee_id == other.pk
+
+
+def test_assigning_takes_the_right_to_view_as_well(log_in_as, make_agent, asked):
+    blind = make_agent("change_conversation", "assign_conversation")
+    form = form_of(asked, assignee=blind.pk)
+    assert log_in_as(blind).post(page_of(asked), form).status_code == 302
+    assert Conversation.objects.get(pk=asked.pk).assignee_id is None

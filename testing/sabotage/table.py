@@ -383,6 +383,13 @@ DEFENCES = (
         "chat/tests/test_socket.py::test_what_is_not_this_users_conversation_looks_like_none",
     ),
     Defence(
+        "the admin assigns for nobody who may not",
+        "chat/admin.py",
+        '        assignee = () if workflow.may(request.user, ASSIGN) else ("assignee",)',
+        "        assignee = ()",
+        "chat/tests/test_admin.py::test_assigning_takes_the_permission_of_the_console",
+    ),
+    Defence(
         "a message is its sender's",
         "chat/services.py",
         "    if message.sender_id != user.pk:",
