@@ -17,7 +17,7 @@ def record(actor: Any, action: AuditEntry.Action, conversation_id: int, **detail
     """Inside the transaction of what was done: neither is there without the other."""
     AuditEntry.objects.create(
         actor=actor,
-        actor_name=events.name_of(actor)[:200],
+        actor_name=events.own_name(actor)[:200],
         action=action,
         conversation_id=conversation_id,
         detail=detail,

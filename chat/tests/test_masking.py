@@ -4,9 +4,10 @@ import json
 import time
 
 import pytest
+from asgiref.sync import sync_to_async
 from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata, country_code_for_region
 
-from chat import services
+from chat import audit, events, services
 from chat.masking import _FEWEST_DIGITS, MASK, masked
 from chat.models import AuditEntry, Message
 from holodrive.realtime.models import Event
@@ -187,3 +188,53 @@ async def test_the_frame_on_both_sides_is_the_masked_one(trip, connect):
         text = json.dumps(await socket.frame("chat_message"), ensure_ascii=False)
         assert f'"{SHOWN}"' in text
         assert "123 45" not in text
+
+
+# Names
+
+
+@pytest.mark.parametrize("contact", ["+998901234567", "998901234567", "ann@rides.example"])
+def test_a_login_that_is_a_contact_is_nobodys_name(make_user, contact):
+    nameless = {"first_name": "", "last_name": ""}
+    rider = make_user("rider", username=contact, **nameless)
+    assert events.name_of(rider) == f"Rider {rider.pk}"
+    rider.first_name, rider.username = contact, "ann"  # or what one calls oneself
+    assert events.name_of(rider) == f"Rider {rider.pk}"
+    assert events.name_of(make_user("rider", username="ann1990", **nameless)) == "ann1990"
+
+
+async def test_no_frame_names_a_driver_by_the_number_of_a_rider(connect, make_user):
+    number = "+998901234567"
+
+    def open_trip():
+        rider = make_user("rider", username=number, first_name="", last_name="")
+        driver = make_user("driver")
+        return rider, driver, services.open_trip(rider=rider, driver=driver)
+
+    rider, driver, trip = await sync_to_async(open_trip)()
+    bell = await connect("/ws/notifications/", driver)
+    hears = await connect(f"/ws/chat/{trip.pk}/", driver)
+    says = await connect(f"/ws/chat/{trip.pk}/", rider)
+    says.send({"type": "typing", "is_typing": True})
+    assert (await hears.frame("typing"))["user_name"] == f"Rider {rider.pk}"
+    says.send({"type": "chat_message", "message": "I am here"})
+    assert (await hears.frame("chat_message"))["sender_name"] == f"Rider {rider.pk}"
+    rung = (await bell.frame("notification"))["notification"]
+    assert rung["title"] == f"New message from Rider {rider.pk}"
+
+
+def test_the_list_of_a_driver_has_no_number_of_a_rider(rest_of, make_user):
+    rider = make_user("rider", username="901234567", first_name="", last_name="")
+    trip = services.open_trip(rider=rider, driver=(driver := make_user("driver")))
+    Message(conversation=trip, sender=rider, text="I am here").save()
+    pages = ("conversations/", f"conversations/{trip.pk}/", f"conversations/{trip.pk}/messages/")
+    for page in pages:
+        shown = rest_of(driver).get(f"/api/{page}").content.decode()
+        assert f"Rider {rider.pk}" in shown
+        assert "901234567" not in shown
+
+
+def test_the_audit_log_says_who_of_support_it_was(make_user, trip):
+    agent = make_user("admin", username="bea@rides.example", first_name="", last_name="")
+    audit.record(agent, audit.Action.CLAIMED, trip.pk)
+    assert AuditEntry.objects.get().actor_name == "bea@rides.example"

@@ -241,6 +241,17 @@ def test_every_shape_of_every_frame_has_an_example(kind: str) -> None:
         assert any(fits(example, shape) for example in known), shape
 
 
+def test_who_adds_our_apps_is_told_of_each_of_their_commands() -> None:
+    guide = (ROOT / "docs" / "how-to" / "add-it-to-your-project.md").read_text()
+    files = [
+        file
+        for app in ("holodrive/realtime", "notifications", "chat", "push")
+        for file in (ROOT / app / "management" / "commands").glob("[!_]*.py")
+    ]
+    assert files
+    assert [file.stem for file in files if f"`{file.stem}`" not in guide] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_example_in_json_can_be_parsed(page: Path) -> None:
     list(examples(page.read_text()))

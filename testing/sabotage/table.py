@@ -390,6 +390,13 @@ DEFENCES = (
         "chat/tests/test_admin.py::test_assigning_takes_the_permission_of_the_console",
     ),
     Defence(
+        "nobody is called by a telephone number",
+        "chat/events.py",
+        "if _has_contact(name, settings.CHAT_PHONE_REGION) else name",
+        "if False else name",
+        "chat/tests/test_masking.py::test_no_frame_names_a_driver_by_the_number_of_a_rider",
+    ),
+    Defence(
         "a message is its sender's",
         "chat/services.py",
         "    if message.sender_id != user.pk:",
