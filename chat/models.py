@@ -63,6 +63,8 @@ class Conversation(models.Model):
         RESOLVED = "resolved", _("Resolved")
         CLOSED = "closed", _("Closed")
 
+    OVER: ClassVar = (Status.RESOLVED, Status.CLOSED)
+
     class Priority(models.IntegerChoices):
         LOW = 0, _("Low")
         NORMAL = 1, _("Normal")
@@ -115,7 +117,14 @@ class Conversation(models.Model):
         return self.subject or f"{self.get_kind_display()} {self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Under the lock of its stream: what changes of it is told in the order of the commits."""
+        """Under the lock of its stream: what changes of it is told in the order of the commits. In
+        what is over nobody waits.
+        """
+        fields = kwargs.get("update_fields")
+        if self.status in self.OVER and (fields is None or "status" in fields):
+            self.waiting_since = None
+            if fields is not None:
+                kwargs["update_fields"] = {*fields, "waiting_since"}
         with log.writing(*([] if self.pk is None else [events.stream_of(self.pk)])):
             super().save(*args, **kwargs)
 

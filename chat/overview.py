@@ -28,7 +28,6 @@ from chat.sending import no_such_conversation
 from chat.workflow import wake_due
 from holodrive.realtime.wire import InvalidMessage, timestamp, timestamp_if
 
-_OVER = (Conversation.Status.RESOLVED, Conversation.Status.CLOSED)
 # Named, not "all but those": only so an index of the status is of use.
 _ACTIVE = (
     Conversation.Status.OPEN,
@@ -90,7 +89,7 @@ def conversations_of(
 
 def _chosen(user: Any, rows: Any, choice: Choice) -> Any:
     if choice.filter == "closed":
-        rows = rows.filter(status__in=_OVER)
+        rows = rows.filter(status__in=Conversation.OVER)
     elif choice.filter is not None:
         rows = rows.filter(status__in=_ACTIVE)
     if choice.filter == "mine":

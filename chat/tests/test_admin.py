@@ -148,3 +148,15 @@ def test_assigning_takes_the_right_to_view_as_well(log_in_as, make_agent, asked)
     form = form_of(asked, assignee=blind.pk)
     assert log_in_as(blind).post(page_of(asked), form).status_code == 302
     assert Conversation.objects.get(pk=asked.pk).assignee_id is None
+
+
+@pytest.mark.parametrize("status", ["resolved", "closed"])
+def test_who_waited_waits_no_more_once_the_form_says_that_it_is_over(
+    log_in_as, make_user, asked, status
+):
+    Message(conversation=asked, sender=asked.rider, text="Hi").save()
+    assert Conversation.objects.get(pk=asked.pk).waiting_since
+    answer = log_in_as(make_user("admin")).post(page_of(asked), form_of(asked, status=status))
+    assert answer.status_code == 302, answer.context["errors"]
+    row = Conversation.objects.get(pk=asked.pk)
+    assert (row.status, row.waiting_since) == (status, None)

@@ -201,6 +201,21 @@ def test_a_rider_waits_from_the_first_unanswered_message(asked, agent, make_user
     assert Conversation.objects.get(pk=asked.pk).waiting_since is None
 
 
+@pytest.mark.parametrize("status", ["resolved", "closed"])
+def test_nobody_waits_in_what_is_over_and_who_comes_back_waits_from_then_on(asked, agent, status):
+    first = say(asked, asked.rider)
+    changes = queue_events.ChangeConversation(status=status)
+    workflow.change(user=agent, conversation_id=asked.pk, changes=changes)
+    assert queue()[-1]["waiting_since"] is None
+    assert Conversation.objects.get(pk=asked.pk).waiting_since is None
+    again = queue_events.ChangeConversation(status="open")
+    workflow.change(user=agent, conversation_id=asked.pk, changes=again)
+    assert queue()[-1]["waiting_since"] is None
+    second = say(asked, asked.rider)
+    assert second.created_at > first.created_at
+    assert queue()[-1]["waiting_since"] == timestamp(second.created_at)
+
+
 def test_in_a_trip_nobody_waits_for_support(trip):
     say(trip, trip.rider)
     assert Conversation.objects.get(pk=trip.pk).waiting_since is None
@@ -216,9 +231,9 @@ def test_a_riders_message_reopens(asked, agent, status):
         conversation_id=asked.pk,
         changes=queue_events.ChangeConversation(**changes),
     )
-    say(asked, asked.rider)
+    message = say(asked, asked.rider)
     row = Conversation.objects.get(pk=asked.pk)
-    assert (row.status, row.snoozed_until) == ("open", None)
+    assert (row.status, row.snoozed_until, row.waiting_since) == ("open", None, message.created_at)
     assert (queue()[-2]["status"], queue()[-1]["status"]) == (status, "open")
     states = [event["conversation"]["status"] for event in events_of(f"conversation.{asked.pk}")]
     assert states == [status, "open"]
