@@ -21,6 +21,30 @@ def _named(path: str) -> list[str]:
     return [f"{path}__{field}" for field in overview.name_fields()]
 
 
+class Watched(admin.ModelAdmin):
+    """Who sees here what was said has looked at the conversation, as in the console."""
+
+    def render_change_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("obj") is not None:
+            audit.looked(request.user, _conversation_of(kwargs["obj"]))
+        return super().render_change_form(request, *args, **kwargs)
+
+
+class WatchedTexts(Watched):
+    """The list shows texts, too."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        answer = super().changelist_view(request, extra_context)
+        if shown := getattr(answer, "context_data", {}).get("cl"):
+            audit.looked(request.user, *map(_conversation_of, shown.result_list))
+        return answer
+
+
+def _conversation_of(row: Any) -> int:
+    id: int = row.pk if isinstance(row, Conversation) else row.conversation_id
+    return id
+
+
 class ParticipantForm(forms.ModelForm):
     """Of somebody who takes part already it takes no other user or role, whatever is posted."""
 
@@ -40,7 +64,7 @@ class ParticipantInline(admin.TabularInline):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(admin.ModelAdmin):
+class ConversationAdmin(Watched):
     """Saving here is a change of the queue, as in the console: told to all, and in the audit
     log.
     """
@@ -129,7 +153,7 @@ class ParticipantAdmin(admin.ModelAdmin):
 
 
 @admin.register(Message)
-class MessageAdmin(admin.ModelAdmin):
+class MessageAdmin(WatchedTexts):
     """Saving here sends. Deleting is off: no frame tells the apps of it."""
 
     list_display = ("id", "conversation", "sender", "text", "is_from_support", "created_at")
@@ -172,7 +196,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 @admin.register(Note)
-class NoteAdmin(ReadOnlyAdmin):
+class NoteAdmin(WatchedTexts, ReadOnlyAdmin):
     list_display = ("id", "conversation", "author", "text", "created_at")
     list_filter = ("created_at",)
     list_select_related = ("conversation", "author")

@@ -191,7 +191,10 @@ class MessageSearch(View):
     def get(self, request: Request) -> Response:
         """Messages with this text in the caller's conversations."""
         text = query_text(request, "q", shortest=2, longest=200)
-        return page(request, overview.search(request.user, text), _found)
+        found = page(request, overview.search(request.user, text), _found)
+        if is_support(request.user):
+            audit.looked(request.user, *(one["conversation_id"] for one in found.data["results"]))
+        return found
 
 
 def _found(row: Any) -> FoundMessage:

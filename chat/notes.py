@@ -21,9 +21,10 @@ class WrittenNote(NamedTuple):
 
 
 def notes_of(user: Any, conversation_id: int) -> Any:
-    """Raises Forbidden, NotFound."""
+    """To be shown, which is a look. Raises Forbidden, NotFound."""
     require(user, VIEW_NOTES)
     conversation = conversation_for(user, conversation_id)
+    audit.looked(user, conversation_id)
     return Note.objects.filter(conversation=conversation).select_related("author")
 
 
@@ -119,6 +120,7 @@ def welcome(user: Any, conversation_id: int) -> note_events.ConnectionEstablishe
     except Forbidden:
         raise no_such_conversation() from None
     conversation_for(user, conversation_id)
+    audit.looked(user, conversation_id)
     stream = note_events.stream_of(conversation_id)
     return note_events.ConnectionEstablished(
         conversation_id=conversation_id, last_seq=log.heads([stream]).get(stream, 0)

@@ -126,6 +126,36 @@ def test_people_are_found_by_name_and_login(log_in_as, make_user, name):
         assert getattr(found, "conversation_id", found.pk) == wanted.pk
 
 
+# Looks
+
+
+@pytest.mark.parametrize("model", [Conversation, Message, Note])
+def test_a_page_with_what_was_said_is_a_look_at_its_conversation(
+    log_in_as, make_user, asked, model
+):
+    Message(conversation=asked, sender=asked.rider, text="Hi").save()
+    Note(conversation=asked, author=asked.rider, text="Hi").save()
+    admin = make_user("admin")
+    assert log_in_as(asked.rider).get(page_of(model.objects.get())).status_code == 302
+    assert not AuditEntry.objects.exists()
+    assert log_in_as(admin).get(page_of(model.objects.get())).status_code == 200
+    entry = AuditEntry.objects.get()
+    assert (entry.actor_id, entry.action, entry.conversation_id) == (admin.pk, "viewed", asked.pk)
+
+
+@pytest.mark.parametrize("model", [Message, Note])
+def test_a_list_of_texts_is_a_look_at_each_conversation_of_the_page(
+    log_in_as, make_user, asked, trip, model
+):
+    for conversation, user in ((asked, asked.rider), (asked, asked.rider), (trip, trip.driver)):
+        Message(conversation=conversation, sender=user, text="Hi").save()
+        Note(conversation=conversation, author=user, text="Hi").save()
+    client = log_in_as(make_user("admin"))
+    client.get(reverse(f"admin:chat_{model._meta.model_name}_changelist"))
+    seen = AuditEntry.objects.filter(action="viewed").values_list("conversation", flat=True)
+    assert sorted(seen) == sorted([asked.pk, trip.pk])
+
+
 # Conversations
 
 

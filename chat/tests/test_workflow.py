@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat import audit, queue_events, services, workflow
@@ -549,6 +550,53 @@ async def test_an_agents_socket_is_a_look_as_well(asked, agent, connect):
     await connect(f"/ws/chat/{asked.pk}/", agent)
     await connect(f"/ws/chat/{asked.pk}/", asked.rider)
     assert await sync_to_async(entries)() == [(agent.pk, "viewed", asked.pk, {})]
+
+
+def viewed():
+    rows = AuditEntry.objects.filter(action="viewed").order_by("conversation")
+    return list(rows.values_list("actor", "conversation"))
+
+
+def test_a_search_is_a_look_at_each_conversation_that_it_shows(
+    asked, agent, rest_of, trip, make_user
+):
+    other = services.open_support(user=make_user("rider")).conversation
+    for conversation, sender, text in (
+        (asked, asked.rider, "my phone"),
+        (asked, asked.rider, "my phone!"),
+        (trip, trip.rider, "your phone"),
+        (other, other.participants.get().user, "my keys"),
+    ):
+        say(conversation, sender, text)
+    search = "/api/messages/search/?q=phone"
+    assert len(rest_of(agent).get(search).json()["results"]) == 3
+    assert viewed() == sorted([(agent.pk, asked.pk), (agent.pk, trip.pk)])
+    assert len(rest_of(asked.rider).get(search).json()["results"]) == 2
+    rest_of(agent).get(search)
+    assert len(viewed()) == 2
+
+
+def test_a_look_takes_two_queries_however_many_conversations_it_is_at(agent, make_user):
+    for count in (1, 30):
+        rows = [services.open_support(user=make_user("rider")).conversation for _ in range(count)]
+        with CaptureQueriesContext(connection) as caught:
+            audit.looked(agent, *(row.pk for row in rows))
+        asked_for = [query for query in caught if "chat_auditentry" in query["sql"]]
+        assert len(asked_for) == 2
+    assert len(viewed()) == 31
+
+
+def test_reading_the_notes_is_a_look_as_well(asked, agent, rest_of, make_agent):
+    path = f"/api/conversations/{asked.pk}/notes/"
+    assert rest_of(make_agent("view_conversation")).get(path).status_code == 403
+    assert viewed() == []
+    assert rest_of(agent).get(path).status_code == 200
+    assert viewed() == [(agent.pk, asked.pk)]
+
+
+async def test_a_socket_of_notes_is_a_look_as_well(asked, agent, connect):
+    await connect(f"/ws/support/notes/{asked.pk}/", agent)
+    assert await sync_to_async(viewed)() == [(agent.pk, asked.pk)]
 
 
 def test_the_audit_log_is_append_only_and_outlives_all(asked, agent):

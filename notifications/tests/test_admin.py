@@ -68,9 +68,9 @@ def test_every_page_opens_and_none_offers_a_delete_that_nobody_hears_of(admin):
 LISTS = {
     "notifications_notification": 7,
     "chat_conversation": 7,
-    "chat_message": 7,
+    "chat_message": 8,  # with what the audit log knows of who looked
     "chat_participant": 7,
-    "chat_note": 7,
+    "chat_note": 8,
     "chat_auditentry": 7,
 }
 
@@ -102,6 +102,8 @@ def fill(count):
 
 
 def queries(admin, path):
+    """Of a second look, which adds nothing to the audit log."""
+    admin.get(path)
     with CaptureQueriesContext(connection) as caught:
         assert admin.get(path).status_code == 200
     return len(caught)
@@ -112,7 +114,6 @@ def queries(admin, path):
 def test_a_list_takes_the_same_queries_for_one_row_as_for_hundreds(admin, name, query):
     path = reverse(f"admin:{name}_changelist") + query
     fill(1)
-    admin.get(path)
     few = queries(admin, path)
     fill(300)
     assert queries(admin, path) == few <= LISTS[name]
@@ -147,7 +148,7 @@ def test_the_lists_take_as_many_queries_at_100_000_rows(admin):
 
 def test_who_may_not_delete_or_change_the_past_is_refused(admin):
     fill(1)
-    for model in (Note, AuditEntry):
+    for model in (AuditEntry, Note):  # to look at a note adds an entry
         row = model.objects.get()
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
         assert admin.get(reverse(f"{name}_add")).status_code == 403
@@ -189,6 +190,7 @@ def test_a_conversation_changed_in_the_admin_is_told_and_in_the_audit_log(admin,
     assert "priority" not in state.text
     entries = AuditEntry.objects.order_by("id").values_list("action", "detail")
     assert list(entries) == [
+        ("viewed", {}),  # the page that came back
         ("assigned", {"from": None, "to": admin.user.pk}),
         ("priority", {"from": "normal", "to": "urgent"}),
         ("status", {"from": "open", "to": "resolved"}),
