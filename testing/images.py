@@ -15,29 +15,35 @@ if TYPE_CHECKING:
 
 IMAGES = ROOT / "docs" / "images"
 SIZE = {"width": 1040, "height": 580}
-# What an agent finds after lunch: oldest first; how many minutes ago, title, text, read.
+# What an agent finds after lunch: oldest first; how many minutes ago, read, and title and text; or
+# who wrote and what, whose notification is made by the message itself.
 STORY = [
-    (1_500, "Payout report is ready", "Week 47, 214 drivers", True),
-    (190, "New message from Malika Yusupova", "Thank you, the refund has arrived!", True),
-    (64, "Driver documents expire soon", "Jasur Karimov, licence, in 5 days", True),
-    (17, "New message from Sobirjon Bobojonov", "I left my phone in the car...", False),
-    (4, "Trip was cancelled by the driver", "Trip 1842, airport, rider waits outside", False),
-    (0, "New message from Anna Petrova", "My driver went to the wrong gate...", False),
+    (1_500, True, "Payout report is ready", "Week 47, 214 drivers"),
+    (190, True, ("Malika", "Yusupova"), "Thank you, the refund has arrived!"),
+    (64, True, "Driver documents expire soon", "Jasur Karimov, licence, in 5 days"),
+    (17, False, ("Sobirjon", "Bobojonov"), "I left my phone in the car"),
+    (4, False, "Trip was cancelled by the driver", "Trip 1842, airport, rider waits outside"),
+    (0, False, ("Anna", "Petrova"), "My driver went to the wrong gate"),
 ]
 FILL = """
 from datetime import timedelta
-from django.contrib.auth import get_user_model
 from django.utils import timezone
-from chat.models import Conversation
+from chat.models import Message
+from chat.services import open_support
+from holodrive.accounts.models import User
 from notifications.models import Notification
-admin = get_user_model().objects.create_superuser(username="agent", first_name="Dilnoza")
-conversation = Conversation.objects.create()
-for minutes, title, message, is_read in {story!r}:
-    Notification.objects.create(
-        recipient=admin, title=title, message=message, status="read" if is_read else "unread",
+admin = User.objects.create_superuser(username="agent", first_name="Dilnoza")
+for minutes, is_read, about, text in {story!r}:
+    if isinstance(about, str):
+        Notification.objects.create(recipient=admin, title=about, message=text)
+    else:
+        first, last = about
+        rider = User.objects.create(username=first, first_name=first, last_name=last, role="rider")
+        Message(conversation=open_support(user=rider).conversation, sender=rider, text=text).save()
+    # What is made now happened then. (The plain manager: nobody listens yet.)
+    Notification._base_manager.filter(pk=Notification.objects.latest("pk").pk).update(
         created_at=timezone.now() - timedelta(minutes=minutes, seconds=5),
-        related_object_type="conversation" if "message" in title else "",
-        related_object_id=conversation.pk if "message" in title else None,
+        status="read" if is_read else "unread",
     )
 from django.test import Client
 client = Client()
@@ -82,7 +88,9 @@ def ago(minutes):
 Conversation.objects.all().delete()
 for minutes, name, priority, text in {queue!r}:
     first, last = name.split()
-    rider = User.objects.create(username=first, first_name=first, last_name=last, role="rider")
+    rider, _ = User.objects.get_or_create(
+        username=first, defaults={{"first_name": first, "last_name": last, "role": "rider"}}
+    )
     conversation = services.open_support(user=rider).conversation
     Message(conversation=conversation, sender=rider, text=text, created_at=ago(minutes)).save()
     Conversation.objects.filter(pk=conversation.pk).update(

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.utils import timezone
 
-from chat.models import Conversation
+from chat.models import Conversation, Message
+from chat.services import open_support
 from notifications.tests.tabs import expect_unread, open_admin, ring, stop_clock
 from testing.browser import (
     PATIENCE,
@@ -45,6 +48,45 @@ def test_the_next_page_knows_the_count_and_the_list(site, browser, admin):
     expect_unread(page, 1)
     page.click("#bell")
     expect(page.locator(".bell-row-title")).to_have_text(["Saved while nobody looked"])
+
+
+def test_of_a_message_it_shows_what_was_said(site, browser, admin, make_user):
+    from playwright.sync_api import expect
+
+    rider = make_user("rider", first_name="Malika", last_name="Yusupova")
+    page = open_admin(browser)
+    asked = open_support(user=rider).conversation
+    long = "I have been waiting at the north gate for twenty minutes"
+    for text in ("I am here", "I wait...", long):
+        Message(conversation=asked, sender=rider, text=text).save()
+    expect(page.locator(".bell-toast-title").last).to_have_text("New message from Malika Yusupova")
+    expect(page.locator(".bell-toast-message").last).to_have_text(f"{long[:50]}...")
+    page.click("#bell")
+    shown = [f"{long[:50]}...", "I wait...", "I am here"]
+    expect(page.locator(".bell-row-message")).to_have_text(shown)
+    as_stored = "New message in conversation: I am here..."
+    ring(admin, "Not a message", message=as_stored, notification_type="general")
+    expect(page.locator(".bell-row-message")).to_have_text([as_stored, *shown])
+
+
+def test_times_go_on_while_nobody_touches_the_page(site, browser, admin):
+    from playwright.sync_api import expect
+
+    ring(admin, "Your driver is here", created_at=timezone.now() - timedelta(minutes=2, seconds=5))
+    page = browser.new_page()
+    page.clock.install()
+    page.goto("/admin/")
+    page.click("#bell")
+    time = page.locator(".bell-time")
+    expect(time).to_have_text("2 min ago")
+    page.clock.fast_forward("05:00")
+    expect(time).to_have_text("7 min ago")
+    page.clock.fast_forward("02:00:00")
+    expect(time).to_have_text("2 h ago")
+    page.keyboard.press("Escape")
+    page.clock.fast_forward("24:00:00")
+    page.click("#bell")
+    expect(time).to_have_text("1 d ago")
 
 
 def test_reading_in_one_tab_clears_the_other(site, browser, admin):
@@ -120,6 +162,28 @@ def test_tabs_share_one_socket_and_the_next_one_takes_over(site, browser, admin)
     ring(admin, "After")
     expect(third.locator(".bell-row-title")).to_have_text(
         ["After", "While the lock changes hands", "To all"]
+    )
+    assert len(dialled) == 2
+
+
+def test_without_web_locks_each_tab_has_a_socket_and_rings(site, browser, admin):
+    from playwright.sync_api import expect
+
+    browser.add_init_script("delete Navigator.prototype.locks")
+    dialled: list[str] = []
+    browser.on("page", lambda page: page.on("websocket", lambda socket: dialled.append(socket.url)))
+    tabs = [open_admin(browser) for _ in range(2)]
+    assert [page.evaluate("navigator.locks === undefined") for page in tabs] == [True, True]
+    assert len(dialled) == 2
+    ring(admin, "Your driver is here")
+    for page in tabs:
+        expect_unread(page, 1)
+    tabs[0].close()
+    ring(admin, "Your driver waits")  # nothing has to be taken over
+    expect_unread(tabs[1], 2)
+    tabs[1].click("#bell")
+    expect(tabs[1].locator(".bell-row-title")).to_have_text(
+        ["Your driver waits", "Your driver is here"]
     )
     assert len(dialled) == 2
 

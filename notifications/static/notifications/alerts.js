@@ -4,6 +4,7 @@
 // neither: each tab ringing for itself would be worse.
 
 import { fill, gettext, ngettext } from "./texts.js";
+import { messageText } from "./wording.js";
 
 /**
  * @typedef {import("./bell.js").Item} Item
@@ -158,7 +159,7 @@ function titleText(notifications) {
 
 /** @param {Item[]} notifications */
 function bodyText(notifications) {
-  if (notifications.length === 1) return notifications[0].message;
+  if (notifications.length === 1) return messageText(notifications[0]);
   return notifications.slice(-NAMED_MOST).map(({ title }) => title).join("\n");
 }
 

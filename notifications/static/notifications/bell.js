@@ -8,6 +8,7 @@ import { Feed } from "./feed.js";
 import { PushSwitch } from "./push.js";
 import { fill, gettext, ngettext } from "./texts.js";
 import { agoText, clockText, dateText } from "./times.js";
+import { messageText } from "./wording.js";
 
 /**
  * @typedef {import("../realtime/holodrive-realtime.js").Frame} Frame
@@ -460,7 +461,7 @@ class BellView {
     row.dataset.id = String(notification.id);
     const body = element("span", "bell-body");
     const title = element("span", "bell-row-title", notification.title);
-    const message = element("span", "bell-row-message", notification.message);
+    const message = element("span", "bell-row-message", messageText(notification));
     title.dir = message.dir = "auto"; // people write in other directions than the admin's
     body.append(element("span", "bell-unseen bell-unread-word", gettext("Unread:")), title, message, this.#time(notification));
     const mark = element("span", "bell-mark");
@@ -515,7 +516,7 @@ class BellView {
     toast.dataset.id = String(notification.id);
     const target = this.#target(notification, "bell-toast-target");
     const title = element("span", "bell-toast-title", notification.title);
-    const message = element("span", "bell-toast-message", notification.message);
+    const message = element("span", "bell-toast-message", messageText(notification));
     title.dir = message.dir = "auto";
     target.append(title, message);
     const close = Object.assign(element("button", "bell-toast-close"), { type: "button" });
