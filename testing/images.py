@@ -119,7 +119,7 @@ def take_console(browser: "Browser", site: "Site", session: str) -> None:
     said = site.shell(FILL_QUEUE.format(queue=QUEUE, talk=TALK)).strip().splitlines()[-1]
     for scheme in ("light", "dark"):
         page = context_of(browser, site, session).new_page()
-        page.set_viewport_size({"width": 1280, "height": 820})
+        page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.goto(f"/admin/chat/console/?conversation={said}")
         expect(page.locator("article")).to_have_count(len(TALK) + 1)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,6 +254,64 @@ def test_the_list_filters_searches_and_follows_what_happens(browser, make_user, 
     expect(rows(page)).to_have_text(["Timur Aliev", "Malika Yusupova", "Sobirjon Bobojonov"])
 
 
+def test_a_search_that_finds_nothing_open_leads_to_what_is_closed(browser, rider, support):
+    from playwright.sync_api import expect
+
+    page = open_console(browser)
+    closed = page.get_by_role("button", name="Search closed ones")
+    expect(rows(page)).to_have_count(1)
+    expect(closed).to_be_hidden()
+    Conversation.objects.get(pk=support.pk).delete()
+    old = services.open_support(user=rider).conversation
+    say(old, rider, "My umbrella")
+    old.status = "resolved"
+    old.save(update_fields=["status"])
+    page.get_by_role("searchbox").fill("umbrella")
+    closed.click()
+    expect(page.get_by_role("button", name="Closed", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    expect(rows(page)).to_have_text(["Sobirjon Bobojonov"])
+    page.get_by_role("searchbox").fill("parasol")
+    expect(page.locator(".console-list-nothing")).to_contain_text("Nothing found")
+    expect(closed).to_be_hidden()
+
+
+def test_among_all_it_says_which_are_nobodys(browser, admin, support):
+    from playwright.sync_api import expect
+
+    page = open_console(browser, support)
+    chip = page.locator(".console-chip", has_text="Unassigned")
+    expect(chip).to_be_visible()
+    page.locator("[data-filter=unassigned]").click()
+    expect(rows(page)).to_have_count(1)
+    expect(chip).to_have_count(0)  # all are, there
+    page.locator("[data-filter=all]").click()
+    expect(chip).to_be_visible()
+    page.get_by_role("button", name="Claim").click()
+    expect(chip).to_have_count(0)
+
+
+def test_how_long_somebody_waits_goes_on_and_stands_out_after_a_quarter_of_an_hour(
+    browser, support
+):
+    from playwright.sync_api import expect
+
+    since = timezone.now() - timedelta(minutes=12, seconds=5)
+    Conversation.objects.filter(pk=support.pk).update(waiting_since=since)
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(CONSOLE)
+    chip, late = page.locator(".console-waiting"), re.compile("console-is-late")
+    expect(chip).to_have_text("waiting 12 min")
+    expect(chip).not_to_have_class(late)
+    page.clock.fast_forward("05:00")
+    expect(chip).to_have_text("waiting 17 min")
+    expect(chip).to_have_class(late)
+    page.clock.fast_forward("02:00:00")
+    expect(chip).to_have_text("waiting 2 h")
+
+
 def test_the_list_follows_trips(browser, make_user, support, trip):
     from playwright.sync_api import expect
 
@@ -429,6 +488,45 @@ def test_canned_replies_come_by_their_code(browser, support):
     expect(page.get_by_role("listbox", name="Canned replies")).to_be_hidden()
     write.press("Enter")
     expect(texts(page).last).to_have_text("Hello Sobirjon Bobojonov, how can I help?")
+
+
+def test_canned_replies_are_offered_to_who_knows_no_slash(browser, support):
+    from playwright.sync_api import expect
+
+    CannedReply.objects.create(code="hello", text="Hello {rider_name}, how can I help?")
+    page = open_console(browser, support)
+    button = page.get_by_role("button", name="Canned replies")
+    button.click()
+    page.locator("#console-canned li").click()
+    expect(page.locator("#console-text")).to_have_value("Hello Sobirjon Bobojonov, how can I help?")
+    expect(button).to_be_hidden()  # another would take the place of this one
+    page.locator("#console-text").fill("")
+    button.press("Enter")
+    expect(page.locator("#console-canned li")).to_have_count(1)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(texts(page).last).to_have_text("Hello Sobirjon Bobojonov, how can I help?")
+
+
+def test_what_scrolls_behind_the_day_is_covered_by_a_whole_line(browser, rider, support):
+    from playwright.sync_api import expect
+
+    for number in range(40):
+        say(support, rider, f"Number {number}")
+    page = open_console(browser, support)
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 700})
+        day = page.locator(".console-day")
+        expect(day).to_be_in_viewport()
+        line = day.evaluate(
+            "day => { const log = day.parentElement, line = day.getBoundingClientRect();"
+            " return {missing: log.clientWidth - line.width, wider: log.scrollWidth -"
+            " log.clientWidth, above: line.top - log.getBoundingClientRect().top,"
+            " colour: getComputedStyle(day).backgroundColor,"
+            " behind: getComputedStyle(log).backgroundColor}; }"
+        )
+        assert (line["missing"], line["wider"], line["above"]) == (0, 0, 0)
+        assert line["colour"] == line["behind"]
 
 
 def test_what_is_masked_is_shown_to_who_may(browser, log_in, make_user, trip):

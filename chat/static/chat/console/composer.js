@@ -16,6 +16,7 @@ export class Composer {
   #form = find(".console-composer");
   #text = /** @type {HTMLTextAreaElement} */ (find("#console-text"));
   #menu = find("#console-canned");
+  #cannedButton = /** @type {HTMLButtonElement} */ (find(".console-canned-button"));
   #longest;
   /** @type {CannedReply[]} */ #canned = [];
   /** @type {CannedReply[]} */ #offered = [];
@@ -56,6 +57,8 @@ export class Composer {
       if (option) this.#take(this.#offered[Number(option.dataset.place)]);
     });
     for (const button of this.#modes) button.addEventListener("click", () => this.setMode(/** @type {Mode} */ (button.dataset.mode)));
+    this.#cannedButton.addEventListener("mousedown", (event) => event.preventDefault());
+    this.#cannedButton.addEventListener("click", () => this.#browse());
     find(".console-edit-cancel", this.#form).addEventListener("click", () => this.stopEditing());
   }
 
@@ -73,6 +76,7 @@ export class Composer {
   /** @param {CannedReply[]} canned */
   offerReplies(canned) {
     this.#canned = canned;
+    this.#showCannedButton();
     if (document.activeElement === this.#text) this.#changed(false);
   }
 
@@ -173,6 +177,7 @@ export class Composer {
     this.#text.style.height = `${this.#text.scrollHeight + 2}px`; // the style sheet has the most
     find(".console-send", this.#form).setAttribute("aria-disabled", String(!value.trim() || this.#left < 0));
     this.#showCount();
+    this.#showCannedButton();
     this.#offer(this.#matching(value));
     if (!byHand) return;
     if (!this.#editing) this.user?.onDraft(this.#draft);
@@ -203,6 +208,19 @@ export class Composer {
   }
 
   // Canned replies
+
+  /** A reply takes the place of the whole text, so there is none to be had beside one. */
+  #showCannedButton() {
+    const { value } = this.#text;
+    this.#cannedButton.hidden = this.#canned.length === 0 || this.#editing !== null || (value !== "" && !value.startsWith("/"));
+  }
+
+  /** As if the slash had been typed. */
+  #browse() {
+    this.#text.value = "/";
+    this.focus();
+    this.#changed(true);
+  }
 
   /** A text that is a slash and the beginning of codes. @param {string} value */
   #matching(value) {

@@ -3,7 +3,7 @@
 
 import { arrange, avatar, element, find, icon, written } from "./dom.js";
 import { counterparts, unreadOf } from "./state.js";
-import { PRIORITY, STATUS, agoText, fill, gettext, initials, momentText, ngettext, shortTimeText } from "./words.js";
+import { PRIORITY, STATUS, fill, gettext, initials, minutesSince, momentText, ngettext, shortTimeText, waitingText } from "./words.js";
 
 /**
  * @typedef {import("./state.js").Conversation} Conversation
@@ -14,6 +14,7 @@ import { PRIORITY, STATUS, agoText, fill, gettext, initials, momentText, ngettex
 const SEARCH_AFTER_MS = 250;
 const SHORTEST_SEARCH = 2;
 const TICK_MS = 30_000;
+const LATE_MINUTES = 15; // from then on, who waits stands out
 
 /** Who it is with, for people. @param {Conversation} conversation */
 export function titleOf(conversation) {
@@ -34,6 +35,7 @@ export class ListView {
   #scroll = find(".console-list-scroll", this.#root);
   #nothing = find(".console-list-nothing", this.#root);
   #more = find(".console-list-more", this.#root);
+  #closed = find(".console-list-closed", this.#root);
   #search = /** @type {HTMLInputElement} */ (find("#console-search"));
   /** @type {Map<number, {signature: string, node: HTMLElement}>} */ #rows = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #searchTimer;
@@ -63,6 +65,11 @@ export class ListView {
     });
     this.#more.addEventListener("click", user.onMore);
     find(".console-list-retry", this.#root).addEventListener("click", user.onRetry);
+    this.#closed.addEventListener("click", () => {
+      this.press("closed");
+      this.focusSearch(); // the button goes
+      user.onShow(this.filter, this.searched);
+    });
     this.#scroll.addEventListener("scroll", () => {
       const left = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight;
       if (left < 300 && !this.#more.hidden) user.onMore();
@@ -139,11 +146,13 @@ export class ListView {
     this.#more.hidden = conversations.next === null;
     this.#nothing.hidden = problem === null && !(isLoaded && items.length === 0);
     find(".console-list-retry", this.#root).hidden = problem === null;
+    this.#closed.hidden = problem !== null || !conversations.search || conversations.filter === "closed";
     if (problem !== null) this.#say(gettext("The list could not be loaded"), problem);
     else this.#sayNothing(conversations);
     const ids = new Set(items.map(({ id }) => id));
     for (const id of this.#rows.keys()) if (!ids.has(id)) this.#rows.delete(id);
-    arrange(this.#list, items.map((item) => this.#row(item, item.id === openId)));
+    const saysUnassigned = conversations.filter === "all";
+    arrange(this.#list, items.map((item) => this.#row(item, item.id === openId, saysUnassigned)));
   }
 
   /** @param {Conversations} conversations */
@@ -159,9 +168,9 @@ export class ListView {
     find(".console-nothing-text", this.#nothing).textContent = text;
   }
 
-  /** @param {Conversation} item @param {boolean} isOpen */
-  #row(item, isOpen) {
-    const signature = JSON.stringify([item, isOpen]);
+  /** @param {Conversation} item @param {boolean} isOpen @param {boolean} saysUnassigned */
+  #row(item, isOpen, saysUnassigned) {
+    const signature = JSON.stringify([item, isOpen, saysUnassigned]);
     const known = this.#rows.get(item.id);
     if (known?.signature === signature) return known.node;
     const node = known?.node ?? element("li", "");
@@ -171,20 +180,20 @@ export class ListView {
     if (isOpen) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
     link.classList.toggle("console-is-unread", unreadOf(item, this.#me) > 0);
-    link.replaceChildren(avatarOf(item), this.#body(item)); // the link itself stays, and the focus with it
+    link.replaceChildren(avatarOf(item), this.#body(item, saysUnassigned)); // the link itself stays, and the focus with it
     this.#rows.set(item.id, { signature, node });
     return node;
   }
 
-  /** @param {Conversation} item */
-  #body(item) {
+  /** @param {Conversation} item @param {boolean} saysUnassigned */
+  #body(item, saysUnassigned) {
     const top = element("span", "console-row-line", written("console-row-name", titleOf(item)));
     if (item.last_message_at) top.append(this.#time(item.last_message_at));
     const middle = element("span", "console-row-line", this.#preview(item));
     const unread = unreadOf(item, this.#me);
     if (unread) middle.append(this.#badge(unread));
     const body = element("span", "console-row-body", top, middle);
-    const chips = this.#chips(item);
+    const chips = this.#chips(item, saysUnassigned);
     if (chips.length) body.append(element("span", "console-row-line console-chips", ...chips));
     return body;
   }
@@ -215,29 +224,37 @@ export class ListView {
     return words;
   }
 
-  /** @param {Conversation} item */
-  #chips(item) {
+  /** @param {Conversation} item @param {boolean} saysUnassigned where others stand beside it */
+  #chips(item, saysUnassigned) {
     const chips = [];
     if (item.kind === "trip") chips.push(element("span", "console-chip", icon("trip"), gettext("Trip")));
     if (item.status !== "open") chips.push(element("span", `console-chip console-chip-${item.status}`, STATUS[item.status]()));
     if (item.priority === "urgent" || item.priority === "high")
       chips.push(element("span", `console-chip console-chip-${item.priority}`, icon("priority"), PRIORITY[item.priority]()));
     if (item.assignee && item.assignee.user_id !== this.#me) chips.push(written("console-chip", item.assignee.name));
+    if (saysUnassigned && item.assignee === null && item.kind === "support") chips.push(element("span", "console-chip", gettext("Unassigned")));
     if (item.waiting_since) chips.push(this.#waiting(item.waiting_since));
     return chips;
   }
 
   /** @param {string} since */
   #waiting(since) {
-    const chip = element("span", "console-chip console-waiting", fill(gettext("waiting: %(time)s"), { time: agoText(since) }));
+    const chip = element("span", "console-chip console-waiting");
     chip.dataset.since = since;
     chip.title = momentText(since);
+    showWaiting(chip);
     return chip;
   }
 
   #tick() {
-    for (const chip of /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll(".console-waiting")))
-      chip.textContent = fill(gettext("waiting: %(time)s"), { time: agoText(chip.dataset.since ?? "") });
+    for (const chip of /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll(".console-waiting"))) showWaiting(chip);
     for (const time of this.#list.querySelectorAll("time")) time.textContent = shortTimeText(time.dateTime);
   }
+}
+
+/** @param {HTMLElement} chip */
+function showWaiting(chip) {
+  const { since = "" } = chip.dataset;
+  chip.textContent = waitingText(since);
+  chip.classList.toggle("console-is-late", minutesSince(since) >= LATE_MINUTES);
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // What the console says: times, names, statuses. Touches no page.
 
-import { gettext } from "../../notifications/texts.js";
+import { fill, gettext } from "../../notifications/texts.js";
 import * as times from "../../notifications/times.js";
 
 export { fill, gettext, ngettext } from "../../notifications/texts.js";
@@ -46,6 +46,19 @@ export function shortTimeText(timestamp) {
 /** "5 min ago"; never the future, whatever the clocks say. @param {string} timestamp */
 export function agoText(timestamp) {
   return times.agoText(new Date(timestamp));
+}
+
+/** "waiting 21 min". @param {string} since */
+export function waitingText(since) {
+  const minutes = minutesSince(since);
+  if (minutes < 60) return fill(gettext("waiting %(count)s min"), { count: Math.max(0, minutes) });
+  if (minutes < 24 * 60) return fill(gettext("waiting %(count)s h"), { count: Math.floor(minutes / 60) });
+  return fill(gettext("waiting %(count)s d"), { count: Math.floor(minutes / (24 * 60)) });
+}
+
+/** @param {string} timestamp */
+export function minutesSince(timestamp) {
+  return Math.floor((Date.now() - new Date(timestamp).getTime()) / 60_000);
 }
 
 /** Up to two letters for an avatar. @param {string} name */
