@@ -3,6 +3,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from chat import audit, overview, queue_events, workflow
 from chat.models import (
@@ -82,7 +83,7 @@ class ConversationAdmin(Watched):
     )
     list_select_related = ("assignee",)
     search_fields = ("=id", "subject", *_named("participants__user"))
-    search_help_text = "An id, a part of the subject, or the name or login of a participant."
+    search_help_text = _("An id, a part of the subject, or the name or login of a participant.")
     autocomplete_fields = ("assignee",)
     readonly_fields = ("waiting_since", "last_message_at", "created_at")
     inlines = (ParticipantInline,)
@@ -141,7 +142,7 @@ class ParticipantAdmin(admin.ModelAdmin):
     list_filter = ("role", "conversation__kind")
     list_select_related = ("conversation", "user")
     search_fields = ("=conversation__id", "conversation__subject", *_named("user"))
-    search_help_text = "A conversation's id or subject, or a name or login."
+    search_help_text = _("A conversation's id or subject, or a name or login.")
     autocomplete_fields = ("conversation", "user")
     readonly_fields = ("last_read_id", "last_delivered_id")
     ordering = ("-id",)
@@ -160,7 +161,7 @@ class MessageAdmin(WatchedTexts):
     list_filter = ("is_from_support", "conversation__kind", "created_at")
     list_select_related = ("conversation", "sender")
     search_fields = ("=conversation__id", "text", *_named("sender"))
-    search_help_text = "A conversation's id, a part of the text, or the sender's name or login."
+    search_help_text = _("A conversation's id, a part of the text, or the sender's name or login.")
     autocomplete_fields = ("conversation", "sender")
     readonly_fields = ("client_message_id", "is_from_support", "seq", "created_at", "edited_at")
     ordering = ("-id",)
@@ -211,7 +212,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     fields = ("at", "actor_id", "actor_name", "action", "conversation_id", "detail")
     list_filter = ("action", "at")
     search_fields = ("actor_name",)
-    search_help_text = "The id of a conversation, which may be gone, or a name."
+    search_help_text = _("The id of a conversation, which may be gone, or a name.")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         found, may_have_duplicates = super().get_search_results(request, queryset, search_term)

@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 # What a project that does not set these gets. holodrive/settings.py reads each from a variable.
 DEFAULTS = {"CHAT_PHONE_REGION": "UZ", "CHAT_REPLY_NEEDS_PERMISSION": False, "CHAT_TRIP_DAYS": 0}
@@ -7,6 +8,7 @@ DEFAULTS = {"CHAT_PHONE_REGION": "UZ", "CHAT_REPLY_NEEDS_PERMISSION": False, "CH
 
 class ChatConfig(AppConfig):
     name = "chat"
+    verbose_name = _("Chat")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

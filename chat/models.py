@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from chat import canned_text, events, note_events
@@ -71,24 +72,31 @@ class Conversation(models.Model):
         HIGH = 2, _("High")
         URGENT = 3, _("Urgent")
 
-    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.SUPPORT)
-    subject = models.CharField(max_length=200, blank=True)
-    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.SUPPORT)
+    subject = models.CharField(_("subject"), max_length=200, blank=True)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.OPEN
+    )
     assignee = models.ForeignKey(
         _USER,
+        verbose_name=_("assignee"),
         on_delete=models.SET_NULL,
         null=True,
         blank=True,
         related_name="assigned_conversations",
     )
-    priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
-    snoozed_until = models.DateTimeField(null=True, blank=True)
-    waiting_since = models.DateTimeField(null=True, blank=True)
-    last_message_at = models.DateTimeField(null=True, blank=True, editable=False)
-    closes_at = models.DateTimeField(
-        null=True, blank=True, help_text="Trips: read-only from then on."
+    priority = models.SmallIntegerField(
+        _("priority"), choices=Priority.choices, default=Priority.NORMAL
     )
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    snoozed_until = models.DateTimeField(_("snoozed until"), null=True, blank=True)
+    waiting_since = models.DateTimeField(_("waiting since"), null=True, blank=True)
+    last_message_at = models.DateTimeField(
+        _("last message at"), null=True, blank=True, editable=False
+    )
+    closes_at = models.DateTimeField(
+        _("closes at"), null=True, blank=True, help_text=_("Trips: read-only from then on.")
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     changed_by: Any = None  # who saves it, if known: nobody is told of what they did themselves
 
@@ -98,6 +106,8 @@ class Conversation(models.Model):
         assignee_id: int | None
 
     class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
         indexes: ClassVar = [
             models.Index(fields=["-last_message_at", "-id"], name="conversation_latest"),
             models.Index(fields=["status", "-last_message_at", "-id"], name="conversation_queue"),
@@ -130,7 +140,9 @@ class Conversation(models.Model):
 
     def clean(self) -> None:
         if (self.status == self.Status.SNOOZED) != (self.snoozed_until is not None):
-            raise ValidationError({"snoozed_until": "The status Snoozed has an end, others none."})
+            raise ValidationError(
+                {"snoozed_until": _("The status Snoozed has an end, others none.")}
+            )
 
     def is_closed(self) -> bool:
         if self.status == self.Status.CLOSED:
@@ -160,19 +172,26 @@ class Participant(models.Model):
         SUPPORT = "support", _("Support")
 
     conversation = models.ForeignKey(
-        Conversation, on_delete=models.CASCADE, related_name="participants"
+        Conversation,
+        verbose_name=_("conversation"),
+        on_delete=models.CASCADE,
+        related_name="participants",
     )
-    user = models.ForeignKey(_USER, on_delete=models.CASCADE, related_name="participations")
-    role = models.CharField(max_length=10, choices=Role.choices)
-    last_read_id = models.BigIntegerField(default=0)
-    last_delivered_id = models.BigIntegerField(default=0)
-    muted_until = models.DateTimeField(null=True, blank=True)
+    user = models.ForeignKey(
+        _USER, verbose_name=_("user"), on_delete=models.CASCADE, related_name="participations"
+    )
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices)
+    last_read_id = models.BigIntegerField(_("last read id"), default=0)
+    last_delivered_id = models.BigIntegerField(_("last delivered id"), default=0)
+    muted_until = models.DateTimeField(_("muted until"), null=True, blank=True)
 
     FIXED: ClassVar = {"conversation", "conversation_id", "user", "user_id", "role"}
 
     objects = ParticipantQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("participant")
+        verbose_name_plural = _("participants")
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["conversation", "user"], name="participant_once")
         ]
@@ -207,21 +226,34 @@ class MessageQuerySet(PublishedQuerySet["Message"]):
 
 class Message(PublishedModel):
     conversation = models.ForeignKey(
-        Conversation, on_delete=models.CASCADE, related_name="messages"
+        Conversation,
+        verbose_name=_("conversation"),
+        on_delete=models.CASCADE,
+        related_name="messages",
     )
-    sender = models.ForeignKey(_USER, on_delete=models.PROTECT, related_name="messages")
-    text = models.TextField(help_text="As everybody sees it: in trips without contact details.")
+    sender = models.ForeignKey(
+        _USER, verbose_name=_("sender"), on_delete=models.PROTECT, related_name="messages"
+    )
+    text = models.TextField(
+        _("text"), help_text=_("As everybody sees it: in trips without contact details.")
+    )
     original = models.TextField(
-        blank=True, default="", editable=False, help_text="As it was sent, if `text` hides a part."
+        _("original"),
+        blank=True,
+        default="",
+        editable=False,
+        help_text=_("As it was sent, if `text` hides a part."),
     )
-    client_message_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 - NULLs do not collide
-    is_from_support = models.BooleanField(default=False, editable=False)
+    client_message_id = models.CharField(  # noqa: DJ001 - NULLs do not collide
+        _("client message id"), max_length=64, null=True, blank=True, editable=False
+    )
+    is_from_support = models.BooleanField(_("is from support"), default=False, editable=False)
     seq = models.BigIntegerField(
-        editable=False, help_text="Of its event: an ack says it again for a duplicate."
+        _("seq"), editable=False, help_text=_("Of its event: an ack says it again for a duplicate.")
     )
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    edited_at = models.DateTimeField(null=True, blank=True, editable=False)
-    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    edited_at = models.DateTimeField(_("edited at"), null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(_("deleted at"), null=True, blank=True, editable=False)
 
     sets_along: ClassVar = {"text": ("edited_at", "original")}
 
@@ -232,6 +264,8 @@ class Message(PublishedModel):
         sender_id: int
 
     class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["conversation", "sender", "client_message_id"], name="message_sent_once"
@@ -260,14 +294,20 @@ class NoteQuerySet(PublishedQuerySet["Note"]):
 class Note(PublishedModel):
     """Of support, for support: in a stream of its own, so that others see not even a hole."""
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="notes")
-    author = models.ForeignKey(_USER, on_delete=models.PROTECT, related_name="+")
-    text = models.TextField()
-    client_note_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 - NULLs do not collide
-    seq = models.BigIntegerField(editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    edited_at = models.DateTimeField(null=True, blank=True, editable=False)
-    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, verbose_name=_("conversation"), on_delete=models.CASCADE, related_name="notes"
+    )
+    author = models.ForeignKey(
+        _USER, verbose_name=_("author"), on_delete=models.PROTECT, related_name="+"
+    )
+    text = models.TextField(_("text"))
+    client_note_id = models.CharField(  # noqa: DJ001 - NULLs do not collide
+        _("client note id"), max_length=64, null=True, blank=True, editable=False
+    )
+    seq = models.BigIntegerField(_("seq"), editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    edited_at = models.DateTimeField(_("edited at"), null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(_("deleted at"), null=True, blank=True, editable=False)
 
     sets_along: ClassVar = {"text": ("edited_at",)}
 
@@ -278,6 +318,8 @@ class Note(PublishedModel):
         author_id: int
 
     class Meta:
+        verbose_name = _("note")
+        verbose_name_plural = _("notes")
         default_permissions = ("add", "view")
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -295,18 +337,25 @@ class Note(PublishedModel):
         yield note_events.stream_of(self.conversation_id)
 
 
+_VARIABLES = ", ".join(map("{{{}}}".format, canned_text.VARIABLES))
+
+
 class CannedReply(models.Model):
     """A text that agents insert by its code."""
 
-    code = models.SlugField(unique=True, help_text="What an agent types behind the slash.")
+    code = models.SlugField(
+        _("code"), unique=True, help_text=_("What an agent types behind the slash.")
+    )
     text = models.TextField(
+        _("text"),
         max_length=events.LONGEST_MESSAGE,
-        help_text=f"Variables: {', '.join(map('{{{}}}'.format, canned_text.VARIABLES))}.",
+        help_text=format_lazy(_("Variables: {names}."), names=_VARIABLES),
     )
 
     class Meta:
+        verbose_name = _("canned reply")
+        verbose_name_plural = _("canned replies")
         ordering: ClassVar = ["code"]
-        verbose_name_plural = "canned replies"
 
     def __str__(self) -> str:
         return f"/{self.code}"
@@ -314,7 +363,8 @@ class CannedReply(models.Model):
     def clean(self) -> None:
         unknown = canned_text.unknown_variables(self.text)
         if unknown:
-            raise ValidationError({"text": f"No such variable: {', '.join(unknown)}."})
+            no_such = _("No such variable: %(names)s.") % {"names": ", ".join(unknown)}
+            raise ValidationError({"text": no_such})
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
@@ -343,15 +393,25 @@ class AuditEntry(models.Model):
         ERASED = "erased", _("Erased")
 
     actor = models.ForeignKey(
-        _USER, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+        _USER,
+        verbose_name=_("actor"),
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        related_name="+",
     )
-    actor_name = models.CharField(max_length=200)
-    action = models.CharField(max_length=20, choices=Action.choices)
+    actor_name = models.CharField(_("actor name"), max_length=200)
+    action = models.CharField(_("action"), max_length=20, choices=Action.choices)
     conversation = models.ForeignKey(
-        Conversation, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+        Conversation,
+        verbose_name=_("conversation"),
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        related_name="+",
     )
-    detail = models.JSONField(default=dict)
-    at = models.DateTimeField(default=timezone.now)
+    detail = models.JSONField(_("detail"), default=dict)
+    at = models.DateTimeField(_("at"), default=timezone.now)
 
     objects = AuditQuerySet.as_manager()
 
@@ -360,8 +420,9 @@ class AuditEntry(models.Model):
         actor_id: int | None
 
     class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit log")
         default_permissions = ("view",)
-        verbose_name_plural = "audit log"
         indexes: ClassVar = [
             models.Index(fields=["conversation", "actor", "at"], name="audit_conversation")
         ]

@@ -5,7 +5,8 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from notifications import announcements
 from notifications.models import Notification
@@ -21,7 +22,7 @@ class NotificationAdmin(admin.ModelAdmin):
     list_filter = ("status", "notification_type", "created_at")
     list_select_related = ("recipient",)
     search_fields = ("title", "message", f"recipient__{LOGIN}")
-    search_help_text = "In titles, messages, and the names that recipients log in by."
+    search_help_text = _("In titles, messages, and the names that recipients log in by.")
     autocomplete_fields = ("recipient",)
     readonly_fields = ("created_at", "read_at")
     ordering = ("-id",)
@@ -49,6 +50,6 @@ class NotificationAdmin(admin.ModelAdmin):
             request,
             form,
             announcements.audience(form.cleaned_data["audience"]) if known else None,
-            title=_("Announce"),
+            title=gettext("Announce"),
             then=reverse("admin:notifications_notification_changelist"),
         )

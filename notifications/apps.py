@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 # What a project that does not set these gets. holodrive/settings.py reads each from a variable.
 DEFAULTS = {"NOTIFICATIONS_READ_DAYS": 0}
@@ -7,6 +8,7 @@ DEFAULTS = {"NOTIFICATIONS_READ_DAYS": 0}
 
 class NotificationsConfig(AppConfig):
     name = "notifications"
+    verbose_name = _("Notifications")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -77,17 +77,22 @@ class Notification(PublishedModel):
         READ = "read", _("Read")
 
     recipient = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notifications"
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("recipient"),
+        on_delete=models.CASCADE,
+        related_name="notifications",
     )
-    title = models.CharField(max_length=200)
-    message = models.TextField(blank=True)
-    notification_type = models.CharField(max_length=50, default="general")
-    related_object_type = models.CharField(max_length=50, blank=True)
-    related_object_id = models.BigIntegerField(null=True, blank=True)
-    data = models.JSONField(default=dict, blank=True)
-    status = models.CharField(max_length=10, choices=Status.choices, default=Status.UNREAD)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    read_at = models.DateTimeField(null=True, blank=True, editable=False)
+    title = models.CharField(_("title"), max_length=200)
+    message = models.TextField(_("message"), blank=True)
+    notification_type = models.CharField(_("notification type"), max_length=50, default="general")
+    related_object_type = models.CharField(_("related object type"), max_length=50, blank=True)
+    related_object_id = models.BigIntegerField(_("related object id"), null=True, blank=True)
+    data = models.JSONField(_("data"), default=dict, blank=True)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.UNREAD
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    read_at = models.DateTimeField(_("read at"), null=True, blank=True, editable=False)
 
     sets_along: ClassVar = {"status": ("read_at",)}
 
@@ -97,6 +102,8 @@ class Notification(PublishedModel):
         recipient_id: int
 
     class Meta:
+        verbose_name = _("notification")
+        verbose_name_plural = _("notifications")
         indexes: ClassVar = [
             models.Index(fields=["recipient", "id"], name="notification_recipient_id"),
             models.Index(

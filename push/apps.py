@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 # What a project that does not set these gets. holodrive/settings.py reads each from a variable.
 DEFAULTS = {
@@ -21,6 +22,7 @@ DEFAULTS = {
 
 class PushConfig(AppConfig):
     name = "push"
+    verbose_name = _("Push")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

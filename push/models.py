@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from notifications.models import Notification
 from push.quiet import zone
@@ -18,8 +19,8 @@ CHANNELS = {"android": "mobile", "ios": "mobile", "web": "web"}
 def _known_zone(name: str) -> None:
     try:
         zone(name)
-    except ValueError as problem:
-        raise ValidationError(str(problem)) from None
+    except ValueError:
+        raise ValidationError(_("There is no such time zone: Asia/Tashkent is one.")) from None
 
 
 class Device(models.Model):
@@ -34,19 +35,26 @@ class Device(models.Model):
         WEB = "web", "Web"
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="push_devices"
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        on_delete=models.CASCADE,
+        related_name="push_devices",
     )
-    platform = models.CharField(max_length=10, choices=Platform.choices)
-    token = models.CharField(max_length=1000, unique=True)
-    keys = models.JSONField(default=dict, blank=True)
-    name = models.CharField(max_length=100, blank=True)
+    platform = models.CharField(_("platform"), max_length=10, choices=Platform.choices)
+    token = models.CharField(_("token"), max_length=1000, unique=True)
+    keys = models.JSONField(_("keys"), default=dict, blank=True)
+    name = models.CharField(_("name"), max_length=100, blank=True)
     # The login that registered it (a token's sid, or the digest of a session): both end together.
-    login = models.CharField(max_length=64, blank=True, db_index=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    renewed_at = models.DateTimeField(default=timezone.now, editable=False)
+    login = models.CharField(_("login"), max_length=64, blank=True, db_index=True)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    renewed_at = models.DateTimeField(_("renewed at"), default=timezone.now, editable=False)
 
     if TYPE_CHECKING:
         user_id: int
+
+    class Meta:
+        verbose_name = _("device")
+        verbose_name_plural = _("devices")
 
     def __str__(self) -> str:
         return f"{self.get_platform_display()} of {self.user_id}"
@@ -63,16 +71,21 @@ class Preference(models.Model):
     """
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="push_preferences"
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        on_delete=models.CASCADE,
+        related_name="push_preferences",
     )
-    category = models.CharField(max_length=50)
-    channel = models.CharField(max_length=20)
-    is_enabled = models.BooleanField(default=True)
+    category = models.CharField(_("category"), max_length=50)
+    channel = models.CharField(_("channel"), max_length=20)
+    is_enabled = models.BooleanField(_("is enabled"), default=True)
 
     if TYPE_CHECKING:
         user_id: int
 
     class Meta:
+        verbose_name = _("preference")
+        verbose_name_plural = _("preferences")
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["user", "category", "channel"], name="push_preference_of_category"
@@ -90,21 +103,26 @@ class QuietHours(models.Model):
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
         on_delete=models.CASCADE,
         primary_key=True,
         related_name="push_quiet_hours",
     )
-    start = models.TimeField()
-    end = models.TimeField()
+    start = models.TimeField(_("start"))
+    end = models.TimeField(_("end"))
     time_zone = models.CharField(
-        max_length=64, validators=[_known_zone], help_text="Such as Asia/Tashkent."
+        _("time zone"),
+        max_length=64,
+        validators=[_known_zone],
+        help_text=_("Such as Asia/Tashkent."),
     )
 
     if TYPE_CHECKING:
         user_id: int
 
     class Meta:
-        verbose_name_plural = "quiet hours"
+        verbose_name = _("quiet hours")
+        verbose_name_plural = _("quiet hours")
 
     def __str__(self) -> str:
         return f"{self.start:%H:%M}-{self.end:%H:%M} {self.time_zone}"

@@ -5,15 +5,16 @@ from typing import ClassVar
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class User(AbstractUser):
     class Role(models.TextChoices):
-        ADMIN = "admin", "Admin"
-        RIDER = "rider", "Rider"
-        DRIVER = "driver", "Driver"
+        ADMIN = "admin", _("Admin")
+        RIDER = "rider", _("Rider")
+        DRIVER = "driver", _("Driver")
 
-    role = models.CharField(max_length=10, choices=Role.choices, default=Role.RIDER)
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.RIDER)
 
 
 class Device(models.Model):

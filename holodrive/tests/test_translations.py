@@ -5,21 +5,26 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.apps import apps
 from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.utils import translation
 
 from chat import queue_events
-from chat.models import Conversation
+from chat.models import CannedReply, Conversation
+from push.models import QuietHours
 from testing.parts import missing
 from testing.services import ROOT
 
 LANGUAGES = [code for code, _ in settings.LANGUAGES if code != "en"]
 SOURCES = sorted(
     path
-    for folder in ("chat", "notifications", "holodrive")
+    for folder in ("chat", "notifications", "push", "holodrive")
     for path in (ROOT / folder).rglob("locale/*/LC_MESSAGES/*.po")
 )
 TEXT = re.compile(r'^(?:msgctxt|msgid|msgid_plural) ".*"$', re.MULTILINE)
@@ -90,10 +95,10 @@ def test_each_choice_has_a_label_in_each_language(language):
     """What the lists and forms of the admin show of our models."""
     fields = [
         (model, field)
-        for app in ("chat", "notifications")
+        for app in ("accounts", "chat", "notifications")
         for model in apps.get_app_config(app).get_models()
         for field in model._meta.concrete_fields
-        if field.choices
+        if field.choices and model in admin.site._registry
     ]
     assert len(fields) >= 6
     for model, field in fields:
@@ -103,6 +108,68 @@ def test_each_choice_has_a_label_in_each_language(language):
             labels = [str(label) for _, label in field.flatchoices]
         same = set(known) & set(labels)
         assert not same, f"{model.__name__}.{field.name}: {same} in {language}"
+
+
+OURS = ("accounts", "chat", "notifications", "push")
+
+
+def shown_in_the_admin() -> dict[str, Any]:
+    """What its pages say of our models, by what it is of."""
+    shown: dict[str, Any] = {}
+    for app in OURS:
+        shown[app] = apps.get_app_config(app).verbose_name
+    for model, page in admin.site._registry.items():
+        if model._meta.app_label not in OURS:
+            continue
+        name = model._meta.label
+        # Django's own texts are Django's to translate.
+        theirs = AbstractUser._meta.get_fields() if issubclass(model, AbstractUser) else ()
+        if not theirs:
+            shown[name] = model._meta.verbose_name
+            shown[f"{name}, many"] = model._meta.verbose_name_plural
+        if page.search_help_text:
+            shown[f"{name}, search"] = page.search_help_text
+        for field in model._meta.concrete_fields:
+            if not field.auto_created and field.name not in {one.name for one in theirs}:
+                shown[f"{name}.{field.name}"] = field.verbose_name
+                if field.help_text:
+                    shown[f"{name}.{field.name}, help"] = field.help_text
+    return shown
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_name_in_the_admin_is_translated(language):
+    shown = shown_in_the_admin()
+    for some in ("chat", "chat.Message.text, help", "push.QuietHours", "accounts.User.role"):
+        assert some in shown
+    with translation.override("en"):
+        english = {what: str(text) for what, text in shown.items()}
+    with translation.override(language):
+        same = [what for what, text in shown.items() if str(text) == english[what]]
+    assert not same, f"not in {language}: {same}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_form_refuses_is_said_in_each_language(language):
+    wrong = [
+        Conversation(status="snoozed"),
+        CannedReply(code="x", text="{nobody_name}"),
+        QuietHours(start="22:00", end="07:00", time_zone="Tashkent"),
+    ]
+
+    def refusals() -> list[str]:
+        said = []
+        for row in wrong:
+            with pytest.raises(ValidationError) as refusal:
+                row.full_clean(exclude=["user"], validate_unique=False)
+            said += refusal.value.messages
+        return said
+
+    with translation.override("en"):
+        english = refusals()
+    assert len(english) == len(wrong)
+    with translation.override(language):
+        assert not set(refusals()) & set(english)
 
 
 @pytest.mark.django_db
