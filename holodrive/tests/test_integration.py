@@ -24,6 +24,7 @@ import pytest
 from chat.models import Message
 from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.tokens import ObtainSerializer
+from testing.browser import running_chromium
 from testing.client import PATIENCE, RemoteSocket, access_token, bearer
 from testing.foreign import missing_for_node
 from testing.foreign_project import ForeignProject, ForeignServer, snippets
@@ -287,6 +288,45 @@ def test_its_admin_keeps_its_theme_and_gets_a_bell(
         f"Notification.objects.create(recipient_id={people['boss']}, title='Ring')"
     )
     assert socket.frame("notification")["seq"] == before + 1
+
+
+def test_its_support_answers_in_the_console_under_its_theme(
+    project: ForeignProject, server: ForeignServer, people: dict[str, int]
+) -> None:
+    asked = project.shell(f"""
+from chat.models import Conversation, Message
+from notifications.models import Notification
+asked = Conversation.objects.create(kind="support")
+Message(conversation=asked, sender_id={people["ann"]}, text="I lost my phone.").save()
+Notification._base_manager.filter(recipient={people["boss"]}).update(status="read")
+print(asked.pk)
+""").strip()
+    with running_chromium("The console in a project that is none of ours") as browser:
+        from playwright.sync_api import expect
+
+        page = browser.new_page(base_url=f"http://{server.address}")
+        page.goto(f"/admin/chat/console/?conversation={asked}")
+        page.fill("[name=username]", "boss@rides.example")
+        page.fill("[name=password]", PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.locator("#rides-brand")).to_be_visible()
+        expect(page.locator("#console")).to_have_attribute("data-state", "live")
+        expect(page.locator(".console-text")).to_have_text(["I lost my phone."])
+        expect(page.locator(".bell-badge")).to_be_hidden()
+        page.fill("#console-text", "We have found it.")
+        page.keyboard.press("Enter")
+        expect(page.locator(".console-tick")).to_have_text("Sent")
+        project.shell(
+            "from notifications.models import Notification; "
+            f"Notification.objects.create(recipient_id={people['boss']}, title='Ring')"
+        )
+        expect(page.locator(".bell-badge")).to_have_text("1")
+    stored = project.shell(f"""
+from chat.models import Message
+for row in Message.objects.filter(conversation={asked}).order_by("id"):
+    print(row.sender_id, row.is_from_support, row.text)
+""")
+    assert stored.splitlines()[-1] == f"{people['boss']} True We have found it."
 
 
 @pytest.mark.parametrize("page", ["notifications/notification", "chat/conversation"])
