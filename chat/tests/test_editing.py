@@ -12,6 +12,7 @@ from chat import services
 from chat.models import Conversation, Message, Participant
 from holodrive.realtime import log
 from holodrive.realtime.models import Event
+from holodrive.realtime.wire import ConversationClosed
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -116,6 +117,19 @@ def test_in_a_closed_conversation_a_message_is_deleted_but_not_edited(send, trip
     answer = send("patch", trip.rider, {"message": "Late"})
     assert (answer.status_code, answer.json()["code"]) == (409, "conversation_closed")
     assert send("delete", trip.rider).status_code == 204
+
+
+def test_past_its_end_a_message_of_a_trip_is_deleted_but_not_edited(trip):
+    message = services.send_message(
+        user=trip.rider, conversation_id=trip.pk, text="Flat 12"
+    ).message
+    trip.closes_at = timezone.now() - timedelta(seconds=1)
+    trip.save(update_fields=["closes_at"])
+    mine = {"user": trip.rider, "conversation_id": trip.pk, "message_id": message.pk}
+    with pytest.raises(ConversationClosed):
+        services.edit_message(**mine, text="Flat 13")
+    assert services.delete_message(**mine).changed
+    assert Message.objects.get(pk=message.pk).text == ""
 
 
 def test_a_deleted_text_is_nowhere_any_more(send, trip, message):

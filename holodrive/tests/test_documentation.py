@@ -241,6 +241,19 @@ def test_every_shape_of_every_frame_has_an_example(kind: str) -> None:
         assert any(fits(example, shape) for example in known), shape
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    pages = [str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")]
+    assert "docs/explanation/decisions.md" in pages
+    assert [page for page in pages if f"({page})" not in README] == []
+
+
+def test_the_layout_names_every_app() -> None:
+    layout = README.split("\n## Layout\n")[1].split("\n## ")[0]
+    apps = [file.parent.name for file in ROOT.glob("*/apps.py")]
+    assert {"chat", "push"} <= set(apps)
+    assert [app for app in apps if f"\n{app}/" not in layout] == []
+
+
 def test_who_adds_our_apps_is_told_of_each_of_their_commands() -> None:
     guide = (ROOT / "docs" / "how-to" / "add-it-to-your-project.md").read_text()
     files = [
