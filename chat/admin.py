@@ -64,12 +64,23 @@ class ParticipantInline(admin.TabularInline):
     autocomplete_fields = ("user",)
 
 
+class ConversationForm(forms.ModelForm):
+    def clean_assignee(self) -> Any:
+        """As in the console: somebody of support. Who has it already may have left since."""
+        assignee = self.cleaned_data["assignee"]
+        known = assignee is None or assignee.pk == self.initial.get("assignee")
+        if not known and not workflow.agents().filter(pk=assignee.pk).exists():
+            raise forms.ValidationError(_("Choose somebody of support."))
+        return assignee
+
+
 @admin.register(Conversation)
 class ConversationAdmin(Watched):
     """Saving here is a change of the queue, as in the console: told to all, and in the audit
     log.
     """
 
+    form = ConversationForm
     list_display = (
         "id", "kind", "subject", "status", "assignee", "priority", "waiting_since",
         "last_message_at",

@@ -180,6 +180,19 @@ def test_assigning_takes_the_right_to_view_as_well(log_in_as, make_agent, asked)
     assert Conversation.objects.get(pk=asked.pk).assignee_id is None
 
 
+def test_a_conversation_is_assigned_to_nobody_outside_support(log_in_as, make_user, asked):
+    client = log_in_as(make_user("admin"))
+    answer = client.post(page_of(asked), form_of(asked, assignee=asked.rider.pk))
+    assert (answer.status_code, "assignee" in answer.context["adminform"].errors) == (200, True)
+    left = make_user("driver")  # of support once
+    Conversation.objects.filter(pk=asked.pk).update(assignee=left)
+    asked.refresh_from_db()
+    answer = client.post(page_of(asked), form_of(asked, subject="New"))
+    assert answer.status_code == 302, answer.context["errors"]
+    row = Conversation.objects.get(pk=asked.pk)
+    assert (row.subject, row.assignee_id) == ("New", left.pk)
+
+
 @pytest.mark.parametrize("status", ["resolved", "closed"])
 def test_who_waited_waits_no_more_once_the_form_says_that_it_is_over(
     log_in_as, make_user, asked, status
