@@ -63,8 +63,7 @@ QUEUE = [
 ]
 TALK = [
     (31, "agent", "Hello Sobirjon! I am sorry to hear that. Which trip was it?"),
-    (30, "rider", "The one at 18:40, from the airport to Chilonzor"),
-    (29, "rider", "A black phone with a blue cover"),
+    (30, "rider", "At 18:40, from the airport; a black phone, blue cover"),
     (25, "note", "The driver has it. He ends his shift at ten."),
     (
         24,
@@ -119,7 +118,7 @@ def take_console(browser: "Browser", site: "Site", session: str) -> None:
     said = site.shell(FILL_QUEUE.format(queue=QUEUE, talk=TALK)).strip().splitlines()[-1]
     for scheme in ("light", "dark"):
         page = context_of(browser, site, session).new_page()
-        page.set_viewport_size({"width": 1280, "height": 900})
+        page.set_viewport_size({"width": 1280, "height": 930})
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.goto(f"/admin/chat/console/?conversation={said}")
         expect(page.locator("article")).to_have_count(len(TALK) + 1)
