@@ -3,10 +3,11 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from chat import audit, queue_events, services, workflow
@@ -112,6 +113,32 @@ def test_a_closed_conversation_is_not_claimed(asked, agent, rest_of):
     Conversation.objects.filter(pk=asked.pk).update(status="closed")
     answer = rest_of(agent).post(f"/api/conversations/{asked.pk}/claim/")
     assert (answer.status_code, answer.json()["code"]) == (409, "conversation_closed")
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [lambda user: user.delete(), lambda user: type(user).objects.filter(pk=user.pk).delete()],
+)
+def test_what_a_deleted_agent_had_is_told_as_nobodys(asked, agent, make_user, delete, monkeypatch):
+    monkeypatch.setattr(services, "unassign", partial(services.unassign, at_once=1))
+    other = services.open_support(user=make_user("rider")).conversation
+    for conversation in (asked, other):
+        workflow.claim(user=agent, conversation_id=conversation.pk)
+    before = len(queue())
+    delete(agent)
+    assert not Conversation.objects.exclude(assignee=None).exists()
+    told = queue()[before:]
+    assert [(one["id"], one["assignee"]) for one in told] == [(asked.pk, None), (other.pk, None)]
+
+
+def test_who_is_not_deleted_after_all_keeps_what_they_had(asked, agent):
+    workflow.claim(user=agent, conversation_id=asked.pk)
+    before = queue()
+    with transaction.atomic():
+        agent.delete()
+        transaction.set_rollback(True)
+    assert Conversation.objects.get(pk=asked.pk).assignee_id is not None
+    assert queue() == before
 
 
 # Changes
