@@ -23,6 +23,7 @@ class ChatConsumer(RealtimeConsumer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._has_looked = False
         self._others: list[int] = []
         self._observed: set[Observer] = set()
         self.typing = TypingState(self._tell_typing, services.TYPING_TIMEOUT, self.hub.loop)
@@ -35,9 +36,13 @@ class ChatConsumer(RealtimeConsumer):
         return events.stream_of(self.conversation_id)
 
     def welcome(self) -> events.ConnectionEstablished:
+        """Who of support opens this is audited, or does not get in. Only at the first: a resume or
+        a judgement asks again, is no look, and must not depend on what cannot be written.
+        """
         welcome = services.welcome(self.user, self.conversation_id)
-        if is_support(self.user):
+        if not self._has_looked and is_support(self.user):
             audit.looked(self.user, self.conversation_id)
+        self._has_looked = True
         return welcome
 
     def entered(self, welcome: wire.Welcome) -> None:

@@ -1,5 +1,6 @@
 """What support does with its queue: rules, races, events, permissions, the audit log."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -7,13 +8,14 @@ from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from chat import audit, queue_events, services, workflow
 from chat.models import AppendOnlyError, AuditEntry, Conversation, Message
 from holodrive.realtime import log
 from holodrive.realtime.wire import Forbidden, timestamp
+from testing.client import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -560,6 +562,38 @@ def test_an_opened_conversation_is_in_the_audit_log_once(asked, agent, rest_of):
 async def test_an_agents_socket_is_a_look_as_well(asked, agent, connect):
     await connect(f"/ws/chat/{asked.pk}/", agent)
     await connect(f"/ws/chat/{asked.pk}/", asked.rider)
+    assert await sync_to_async(entries)() == [(agent.pk, "viewed", asked.pk, {})]
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Call it, and the audit log takes nothing any more."""
+
+    def refuse(*args, **kwargs):
+        raise OperationalError("database or disk is full")
+
+    return lambda: monkeypatch.setattr(audit, "record", refuse)
+
+
+async def test_what_cannot_be_audited_is_not_read(asked, agent, connect, full):
+    full()
+    socket = await connect(f"/ws/chat/{asked.pk}/", agent, first_frame=False)
+    assert (await socket.frame())["code"] == "unavailable"
+    assert await socket.closed() == 1013
+    await connect(f"/ws/chat/{asked.pk}/", asked.rider)
+
+
+async def test_a_judgement_and_a_resume_are_no_look_and_need_no_audit(
+    asked, agent, connect, full, monkeypatch
+):
+    socket = await connect(f"/ws/chat/{asked.pk}/", agent)
+    monkeypatch.setattr(audit, "_ONE_LOOK", timedelta(0))  # each look would be one more
+    full()
+    (consumer,) = socket_hub().users[agent.pk]
+    consumer.judge()
+    await asyncio.wait_for(consumer._judgement, PATIENCE)  # which ends with a verdict
+    socket.send({"type": "resume", "last_seq": 0})
+    assert (await socket.frame())["type"] == "resumed"
     assert await sync_to_async(entries)() == [(agent.pk, "viewed", asked.pk, {})]
 
 
