@@ -142,6 +142,54 @@ DEFENCES = (
         f"{_T}/test_log.py::test_the_streams_of_one_write_are_locked_in_one_order",
     ),
     Defence(
+        "who loses a deadlock or waits for a lock in vain tries again",
+        f"{_R}/log.py",
+        "_ATTEMPTS = 4",
+        "_ATTEMPTS = 1",
+        f"{_T}/test_log.py::test_a_send_that_waited_for_a_lock_in_vain_is_tried_again",
+        "postgresql",
+    ),
+    Defence(
+        "so does a batch of old rows",
+        f"{_R}/retention.py",
+        "@log.retrying\n",
+        "",
+        f"{_T}/test_retention.py::test_a_batch_that_lost_a_lock_is_deleted_all_the_same",
+        "postgresql",
+    ),
+    Defence(
+        "and a deletion in the admin",
+        "holodrive/accounts/admin.py",
+        "    @log.retrying\n    def delete_view",
+        "    def delete_view",
+        "holodrive/accounts/tests/test_admin.py"
+        "::test_a_deletion_that_lost_a_lock_is_done_all_the_same[delete_view]",
+        "postgresql",
+    ),
+    Defence(
+        "and one of several users there",
+        "holodrive/accounts/admin.py",
+        "    @log.retrying\n    def delete_queryset",
+        "    def delete_queryset",
+        "holodrive/accounts/tests/test_admin.py"
+        "::test_a_deletion_that_lost_a_lock_is_done_all_the_same[delete_selected]",
+        "postgresql",
+    ),
+    Defence(
+        "old trips lock their streams before they go",
+        "chat/retention.py",
+        "    with log.writing(*streams):",
+        "    if streams:",
+        f"{_T}/test_retention.py::test_the_streams_of_a_batch_are_locked_first_and_in_one_order",
+    ),
+    Defence(
+        "what is a deleted agent's is told as nobody's",
+        "chat/signals.py",
+        "        for _ in services.unassign(instance):",
+        "        for _ in ():",
+        "chat/tests/test_workflow.py::test_what_a_deleted_agent_had_is_told_as_nobodys",
+    ),
+    Defence(
         "a save locks its streams before it writes its row",
         f"{_R}/published.py",
         "        with log.writing(*self.streams()):\n            super().save(*args, **kwargs)",
@@ -541,6 +589,22 @@ DEFENCES = (
         "chat/tests/test_socket.py::test_a_bad_frame_gets_an_error_and_loses_nothing[NUL]",
     ),
     # What is written and what is said
+    Defence(
+        "a judgement is no look at a conversation, and writes nothing",
+        "chat/consumers.py",
+        "        if not self._has_looked and is_support(self.user):",
+        "        if is_support(self.user):",
+        "chat/tests/test_workflow.py"
+        "::test_a_judgement_and_a_resume_are_no_look_and_need_no_audit",
+    ),
+    Defence(
+        "whose look cannot be audited does not look",
+        "chat/consumers.py",
+        "            audit.looked(self.user, self.conversation_id)",
+        "            with __import__('contextlib').suppress(Exception):\n"
+        "                audit.looked(self.user, self.conversation_id)",
+        "chat/tests/test_workflow.py::test_what_cannot_be_audited_is_not_read",
+    ),
     Defence(
         "the log is redacted",
         f"{_R}/redaction.py",
