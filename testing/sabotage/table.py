@@ -327,6 +327,20 @@ DEFENCES = (
         "        return True",
         f"{_T}/test_outbox.py::test_a_breaker_lets_one_try_through_after_its_pause",
     ),
+    Defence(
+        "an embedded Valkey that was killed is started anew",
+        f"{_R}/embedded.py",
+        "            if _is_gone(self._home) and not self._start_anew():",
+        "            if False:",
+        f"{_T}/test_commands.py::test_two_servers_start_one_anew_and_the_last_to_leave_stops_it",
+    ),
+    Defence(
+        "and by nobody who waited while another process did it",
+        f"{_R}/embedded.py",
+        "            if self._leaving.is_set() or not _is_gone(self._home):",
+        "            if False:",
+        f"{_T}/test_commands.py::test_who_finds_it_started_anew_by_another_process_leaves_it_alone",
+    ),
     # Who comes in
     Defence(
         "a foreign Origin is refused",
