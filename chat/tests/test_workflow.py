@@ -282,6 +282,24 @@ def test_a_snooze_ends_once_and_not_before_its_time(asked):
     assert len(queue()) == before + 1
 
 
+def test_who_looks_waits_for_one_lock_and_not_for_that_of_each_snooze(
+    asked, make_user, monkeypatch
+):
+    for conversation in (asked, services.open_support(user=make_user("rider")).conversation):
+        snooze(conversation, timezone.now() - timedelta(seconds=1))
+    tried = []
+
+    def locked(*names):
+        tried.append(names)
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(log, "writing", locked)
+        assert workflow.wake_due() == 0
+    assert len(tried) == 1
+    assert workflow.wake_due() == 2
+
+
 def test_who_asks_for_the_queue_ends_snoozes(asked, agent, rest_of):
     snooze(asked, timezone.now() - timedelta(seconds=1))
     (item,) = rest_of(agent).get("/api/conversations/", {"filter": "all"}).json()["results"]
