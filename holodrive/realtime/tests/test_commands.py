@@ -295,9 +295,12 @@ def test_who_finds_it_started_anew_by_another_process_leaves_it_alone(tmp_path):
     with embedded.running(tmp_path):
         before = process_id(home)
         late = embedded._Valkey(home)
-        assert late._start_anew()
-        assert late._process is None
-        assert process_id(home) == before
+        try:
+            assert late._start_anew()
+            assert late._process is None
+            assert process_id(home) == before
+        finally:
+            late._end_ours()
 
 
 def test_a_valkey_that_is_frozen_is_not_gone(tmp_path):
