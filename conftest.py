@@ -1,7 +1,10 @@
 """Fixtures that every test may use; each makes what it needs and nothing else."""
 
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +19,7 @@ from django.test import TransactionTestCase
 from holodrive.realtime import log
 from testing import services
 from testing.browser import Site, context_of, running_chromium, session_of
-from testing.client import RemoteSocket, Socket, access_token
+from testing.client import PATIENCE, RemoteSocket, Socket, access_token
 from testing.server import ServerProcess
 from testing.services import Valkey
 
@@ -230,6 +233,45 @@ def trip(make_user: Callable[..., Any]) -> Any:
     trip: Any = open_trip(rider=rider, driver=driver)
     trip.rider, trip.driver = rider, driver
     return trip
+
+
+@pytest.fixture
+def held_until_a_retry(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., AbstractContextManager[list[float]]]:
+    """`with held_until_a_retry("conversation.7") as pauses:` another connection has that stream,
+    and lets go of it when a service that waited in vain, 2 s, is about to try again.
+    """
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one lock for all and waits longer; the other run has this")
+
+    @contextmanager
+    def hold(*names: str) -> Iterator[list[float]]:
+        locked, let_go = threading.Event(), threading.Event()
+        pauses: list[float] = []
+
+        def lock() -> None:
+            with log.writing(*names):
+                locked.set()
+                let_go.wait(60)
+            connection.close()
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            let_go.set()
+            holder.join()
+
+        monkeypatch.setattr(log, "time", SimpleNamespace(sleep=pause))
+        holder = threading.Thread(target=lock)
+        holder.start()
+        try:
+            assert locked.wait(PATIENCE)
+            yield pauses
+        finally:
+            let_go.set()
+            holder.join()
+
+    return hold
 
 
 @pytest.fixture

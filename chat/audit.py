@@ -49,3 +49,19 @@ def looked(actor: Any, *conversation_ids: int) -> None:
     )
     new = {*conversation_ids} - {*known.values_list("conversation", flat=True)}
     AuditEntry.objects.bulk_create([_entry(actor, Action.VIEWED, id) for id in sorted(new)])
+
+
+class Opening:
+    """A socket's one look, when it opens. A resume or a judgement asks for its first frame again,
+    is no look, and must not depend on what cannot be written.
+    """
+
+    __slots__ = ("_has_looked",)
+
+    def __init__(self) -> None:
+        self._has_looked = False
+
+    def looked(self, actor: Any, conversation_id: int) -> None:
+        if not self._has_looked:
+            looked(actor, conversation_id)
+        self._has_looked = True

@@ -23,6 +23,7 @@ class ChatConsumer(RealtimeConsumer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._opening = audit.Opening()
         self._others: list[int] = []
         self._observed: set[Observer] = set()
         self.typing = TypingState(self._tell_typing, services.TYPING_TIMEOUT, self.hub.loop)
@@ -35,9 +36,10 @@ class ChatConsumer(RealtimeConsumer):
         return events.stream_of(self.conversation_id)
 
     def welcome(self) -> events.ConnectionEstablished:
+        """Who of support opens this is audited, or does not get in."""
         welcome = services.welcome(self.user, self.conversation_id)
         if is_support(self.user):
-            audit.looked(self.user, self.conversation_id)
+            self._opening.looked(self.user, self.conversation_id)
         return welcome
 
     def entered(self, welcome: wire.Welcome) -> None:

@@ -120,7 +120,6 @@ def welcome(user: Any, conversation_id: int) -> note_events.ConnectionEstablishe
     except Forbidden:
         raise no_such_conversation() from None
     conversation_for(user, conversation_id)
-    audit.looked(user, conversation_id)
     stream = note_events.stream_of(conversation_id)
     return note_events.ConnectionEstablished(
         conversation_id=conversation_id, last_seq=log.heads([stream]).get(stream, 0)

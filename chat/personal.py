@@ -143,8 +143,8 @@ def _participations(user: Any) -> personal.Kind:
             for row in batch:
                 _forget_participant(row)
             yield len(batch)
-        for conversation in Conversation.objects.filter(assignee=user).order_by("pk"):
-            _unassign(user, conversation.pk)
+        for _ in services.unassign(user, at_once):
+            yield 0
         yield from _forget_in_queue(user, at_once)
         _forget_assignments(user)
 
@@ -172,15 +172,6 @@ def _forget_participant(row: Participant) -> None:
         row.save(update_fields=["muted_until"])
     personal.forget_in_admin(Participant, [row.pk])
     personal.forget_in_admin(Conversation, [row.conversation_id])
-
-
-@log.retrying
-def _unassign(user: Any, conversation_id: int) -> None:
-    with log.writing(events.stream_of(conversation_id)):
-        row = Conversation.objects.filter(pk=conversation_id, assignee=user).first()
-        if row is not None:
-            row.assignee = None
-            row.save(update_fields=["assignee"])
 
 
 def _forget_in_queue(user: Any, at_once: int) -> Iterator[int]:

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from chat import events, note_events
 from chat.models import Conversation
-from holodrive.realtime import retention
+from holodrive.realtime import log, retention
 from holodrive.realtime.models import Stream
 
 
@@ -23,8 +23,10 @@ def _closed_trips() -> retention.Old | None:
 
 
 def _delete(ids: Sequence[int]) -> None:
-    retention.with_everything_below(Conversation, ids)
+    """All locks first, and in one order: participants would take them one by one."""
     streams = [events.stream_of(id) for id in ids] + [note_events.stream_of(id) for id in ids]
+    with log.writing(*streams):
+        retention.with_everything_below(Conversation, ids)
     Stream.objects.filter(name__in=streams).delete()
 
 

@@ -1,6 +1,6 @@
 """What can be done in conversations: each call one transaction that publishes its changes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from notifications import services as notifications
 TYPING_TIMEOUT = 6  # seconds
 EDITABLE = timedelta(minutes=15)
 DELETED = "This message was deleted."  # in its place in notifications
+_UNASSIGNED_AT_ONCE = 100
 
 _Role = Participant.Role
 
@@ -247,6 +248,24 @@ def tell_assignee(conversation: Conversation, changed_by: Any) -> None:
         related_object_id=conversation.pk,
         data={"conversation_id": conversation.pk},
     )
+
+
+def unassign(user: Any, at_once: int = _UNASSIGNED_AT_ONCE) -> Iterator[int]:
+    """Take all conversations from whom they are assigned to, and tell of each. After each
+    transaction, unless all this is inside of one, how many that were.
+    """
+    mine = Conversation.objects.filter(assignee=user).order_by("pk").values_list("pk", flat=True)
+    while ids := list(mine[:at_once]):
+        _unassign(user, ids)
+        yield len(ids)
+
+
+@log.retrying
+def _unassign(user: Any, ids: Sequence[int]) -> None:
+    with log.writing(*map(events.stream_of, ids)):
+        for conversation in Conversation.objects.filter(pk__in=ids, assignee=user):
+            conversation.assignee = None
+            conversation.save(update_fields=["assignee"])
 
 
 @transaction.atomic

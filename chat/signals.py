@@ -156,6 +156,18 @@ def join(instance: Participant, created: bool, raw: bool = False, **kwargs: Any)
         publish_to_queue(instance.conversation_id)
 
 
+@receiver(pre_delete, sender=settings.AUTH_USER_MODEL)
+def give_back(instance: Any, **kwargs: Any) -> None:
+    """What is assigned to whom is deleted. SET_NULL would do it by an UPDATE that tells nobody. A
+    deletion is one transaction, so all locks come first: in the order of names, and before that of
+    the queue.
+    """
+    mine = Conversation.objects.filter(assignee=instance).values_list("pk", flat=True)
+    with log.writing(*map(events.stream_of, mine)):
+        for _ in services.unassign(instance):
+            pass
+
+
 def publish_to_queue(id: int) -> None:
     """Under the queue's lock, which comes after that of the conversation."""
     with log.writing(queue_events.STREAM):

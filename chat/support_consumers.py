@@ -2,9 +2,9 @@
 written here: the work of support is done over REST.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from chat import note_events, notes, queue_events, workflow
+from chat import audit, note_events, notes, queue_events, workflow
 from chat.services import conversation_id
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
 from holodrive.realtime.wire import Command
@@ -25,6 +25,10 @@ class NotesConsumer(RealtimeConsumer):
     endpoint = "notes"
     commands: ClassVar[dict[type[Command], Handler]] = {}
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._opening = audit.Opening()
+
     @property
     def conversation_id(self) -> int:
         return conversation_id(self.scope["url_route"]["kwargs"]["conversation_id"])
@@ -33,4 +37,6 @@ class NotesConsumer(RealtimeConsumer):
         return note_events.stream_of(self.conversation_id)
 
     def welcome(self) -> note_events.ConnectionEstablished:
-        return notes.welcome(self.user, self.conversation_id)
+        welcome = notes.welcome(self.user, self.conversation_id)
+        self._opening.looked(self.user, self.conversation_id)
+        return welcome

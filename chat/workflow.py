@@ -173,12 +173,14 @@ def wake_due(now: datetime | None = None) -> int:
     for id in list(due.order_by("snoozed_until").values_list("pk", flat=True)[:_DUE_AT_ONCE]):
         try:
             woken += _wake(id, now)
-        except OperationalError as problem:  # a lock: the next look comes soon
+        except OperationalError as problem:
+            # Locked or full: who looks must not wait as long for each of them. Soon somebody looks
+            # again, so this is not tried again either.
             logger.warning("Conversation %s stays snoozed for now: %s", id, problem)
+            break
     return woken
 
 
-@log.retrying
 def _wake(id: int, now: datetime) -> int:
     with log.writing(events.stream_of(id)):
         row = Conversation.objects.filter(

@@ -1,12 +1,14 @@
 """What support does with its queue: rules, races, events, permissions, the audit log."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -14,6 +16,7 @@ from chat import audit, queue_events, services, workflow
 from chat.models import AppendOnlyError, AuditEntry, Conversation, Message
 from holodrive.realtime import log
 from holodrive.realtime.wire import Forbidden, timestamp
+from testing.client import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -113,6 +116,32 @@ def test_a_closed_conversation_is_not_claimed(asked, agent, rest_of):
     Conversation.objects.filter(pk=asked.pk).update(status="closed")
     answer = rest_of(agent).post(f"/api/conversations/{asked.pk}/claim/")
     assert (answer.status_code, answer.json()["code"]) == (409, "conversation_closed")
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [lambda user: user.delete(), lambda user: type(user).objects.filter(pk=user.pk).delete()],
+)
+def test_what_a_deleted_agent_had_is_told_as_nobodys(asked, agent, make_user, delete, monkeypatch):
+    monkeypatch.setattr(services, "unassign", partial(services.unassign, at_once=1))
+    other = services.open_support(user=make_user("rider")).conversation
+    for conversation in (asked, other):
+        workflow.claim(user=agent, conversation_id=conversation.pk)
+    before = len(queue())
+    delete(agent)
+    assert not Conversation.objects.exclude(assignee=None).exists()
+    told = queue()[before:]
+    assert [(one["id"], one["assignee"]) for one in told] == [(asked.pk, None), (other.pk, None)]
+
+
+def test_who_is_not_deleted_after_all_keeps_what_they_had(asked, agent):
+    workflow.claim(user=agent, conversation_id=asked.pk)
+    before = queue()
+    with transaction.atomic():
+        agent.delete()
+        transaction.set_rollback(True)
+    assert Conversation.objects.get(pk=asked.pk).assignee_id is not None
+    assert queue() == before
 
 
 # Changes
@@ -267,6 +296,24 @@ def test_a_snooze_ends_once_and_not_before_its_time(asked):
     row = Conversation.objects.get(pk=asked.pk)
     assert (row.status, row.snoozed_until) == ("open", None)
     assert len(queue()) == before + 1
+
+
+def test_who_looks_waits_for_one_lock_and_not_for_that_of_each_snooze(
+    asked, make_user, monkeypatch
+):
+    for conversation in (asked, services.open_support(user=make_user("rider")).conversation):
+        snooze(conversation, timezone.now() - timedelta(seconds=1))
+    tried = []
+
+    def locked(*names):
+        tried.append(names)
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(log, "writing", locked)
+        assert workflow.wake_due() == 0
+    assert len(tried) == 1
+    assert workflow.wake_due() == 2
 
 
 def test_who_asks_for_the_queue_ends_snoozes(asked, agent, rest_of):
@@ -597,6 +644,38 @@ def test_reading_the_notes_is_a_look_as_well(asked, agent, rest_of, make_agent):
 async def test_a_socket_of_notes_is_a_look_as_well(asked, agent, connect):
     await connect(f"/ws/support/notes/{asked.pk}/", agent)
     assert await sync_to_async(viewed)() == [(agent.pk, asked.pk)]
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Call it, and the audit log takes nothing any more."""
+
+    def refuse(*args, **kwargs):
+        raise OperationalError("database or disk is full")
+
+    return lambda: monkeypatch.setattr(audit, "_entry", refuse)
+
+
+async def test_what_cannot_be_audited_is_not_read(asked, agent, connect, full):
+    full()
+    socket = await connect(f"/ws/chat/{asked.pk}/", agent, first_frame=False)
+    assert (await socket.frame())["code"] == "unavailable"
+    assert await socket.closed() == 1013
+    await connect(f"/ws/chat/{asked.pk}/", asked.rider)
+
+
+async def test_a_judgement_and_a_resume_are_no_look_and_need_no_audit(
+    asked, agent, connect, full, monkeypatch
+):
+    socket = await connect(f"/ws/chat/{asked.pk}/", agent)
+    monkeypatch.setattr(audit, "_ONE_LOOK", timedelta(0))  # each look would be one more
+    full()
+    (consumer,) = socket_hub().users[agent.pk]
+    consumer.judge()
+    await asyncio.wait_for(consumer._judgement, PATIENCE)  # which ends with a verdict
+    socket.send({"type": "resume", "last_seq": 0})
+    assert (await socket.frame())["type"] == "resumed"
+    assert await sync_to_async(entries)() == [(agent.pk, "viewed", asked.pk, {})]
 
 
 def test_the_audit_log_is_append_only_and_outlives_all(asked, agent):

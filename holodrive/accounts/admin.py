@@ -4,10 +4,13 @@ from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import Throttled
 
 from holodrive.accounts.models import User
 from holodrive.accounts.throttle import login_attempt
+from holodrive.realtime import log
 from notifications.announcements import NotifiesUsers
 
 
@@ -40,3 +43,16 @@ class UserAdmin(NotifiesUsers, StockUserAdmin):
         *StockUserAdmin.add_fieldsets,
         ("HoloDrive", {"fields": ("role",)}),
     )
+
+    # A deletion takes the streams of the user's conversations one by one, as their rows come: it
+    # may lose a deadlock to who writes there.
+
+    @log.retrying
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().delete_view(request, object_id, extra_context)
+
+    @log.retrying
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        super().delete_queryset(request, queryset)  # of the action "Delete selected users"

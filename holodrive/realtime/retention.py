@@ -1,6 +1,7 @@
 """What is kept for how long. Each app registers its kinds of old rows; `manage.py prune` deletes
 them in batches, each a transaction of its own: no lock is held for long, and a run that was
-interrupted can go on.
+interrupted can go on. Who is told of something meanwhile comes first: a batch that loses a deadlock
+starts over.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from django.db import models, transaction
 from django.db.models.deletion import Collector
 from django.utils import timezone
 
+from holodrive.realtime import log
 from holodrive.realtime.models import Event, RevokedSession, Ticket
 
 
@@ -45,10 +47,15 @@ def delete(old: Old, at_once: int) -> Iterator[int]:
     while ids := list(
         old.rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:at_once]
     ):
-        with transaction.atomic():
-            old.delete(ids)
+        _delete_batch(old, ids)
         yield len(ids)
         last = ids[-1]
+
+
+@log.retrying
+def _delete_batch(old: Old, ids: Sequence[int]) -> None:
+    with transaction.atomic():
+        old.delete(ids)
 
 
 def with_everything_below(model: type[models.Model], ids: Sequence[int]) -> None:

@@ -102,9 +102,24 @@ DEFENCES = (
     Defence(
         "an acknowledged SUBSCRIBE reads the log",
         f"{_R}/hub.py",
-        "            self.layer.loop_layer().on_confirmed = self._confirmed",
+        "            of_loop.on_confirmed = self._confirmed",
         "            pass",
         f"{_T}/test_hub.py::test_what_was_committed_before_redis_has_confirmed_the_join_arrives",
+    ),
+    Defence(
+        "a leave that Redis did not hear of leaves the group as it was",
+        f"{_R}/layer.py",
+        "            await shard.unsubscribe_all(names)\n            for name in names:\n                self.groups.pop(name, None)",
+        "            for name in names:\n                self.groups.pop(name, None)\n            await shard.unsubscribe_all(names)",
+        f"{_T}/test_layer.py::test_of_a_leave_that_fails_the_group_goes_on_bringing_its_wake_ups",
+    ),
+    Defence(
+        "a stream set back while its log is read is not taken for pruned",
+        f"{_R}/hub.py",
+        "before <= topic.cursor < newest[name]",
+        "topic.cursor < newest[name]",
+        f"{_T}/test_hub.py::"
+        "test_a_stream_set_back_while_the_log_is_read_is_not_taken_for_pruned",
     ),
     Defence(
         "a join confirmed during its snapshot is verified behind it",
@@ -140,6 +155,54 @@ DEFENCES = (
         "        wanted = sorted(set(names) - self._locked.keys())",
         "        wanted = list(set(names) - self._locked.keys())",
         f"{_T}/test_log.py::test_the_streams_of_one_write_are_locked_in_one_order",
+    ),
+    Defence(
+        "who loses a deadlock or waits for a lock in vain tries again",
+        f"{_R}/log.py",
+        "_ATTEMPTS = 4",
+        "_ATTEMPTS = 1",
+        f"{_T}/test_log.py::test_a_send_that_waited_for_a_lock_in_vain_is_tried_again",
+        "postgresql",
+    ),
+    Defence(
+        "so does a batch of old rows",
+        f"{_R}/retention.py",
+        "@log.retrying\n",
+        "",
+        f"{_T}/test_retention.py::test_a_batch_that_lost_a_lock_is_deleted_all_the_same",
+        "postgresql",
+    ),
+    Defence(
+        "and a deletion in the admin",
+        "holodrive/accounts/admin.py",
+        "    @log.retrying\n    def delete_view",
+        "    def delete_view",
+        "holodrive/accounts/tests/test_admin.py"
+        "::test_a_deletion_that_lost_a_lock_is_done_all_the_same[delete_view]",
+        "postgresql",
+    ),
+    Defence(
+        "and one of several users there",
+        "holodrive/accounts/admin.py",
+        "    @log.retrying\n    def delete_queryset",
+        "    def delete_queryset",
+        "holodrive/accounts/tests/test_admin.py"
+        "::test_a_deletion_that_lost_a_lock_is_done_all_the_same[delete_selected]",
+        "postgresql",
+    ),
+    Defence(
+        "old trips lock their streams before they go",
+        "chat/retention.py",
+        "    with log.writing(*streams):",
+        "    if streams:",
+        f"{_T}/test_retention.py::test_the_streams_of_a_batch_are_locked_first_and_in_one_order",
+    ),
+    Defence(
+        "what is a deleted agent's is told as nobody's",
+        "chat/signals.py",
+        "        for _ in services.unassign(instance):",
+        "        for _ in ():",
+        "chat/tests/test_workflow.py::test_what_a_deleted_agent_had_is_told_as_nobodys",
     ),
     Defence(
         "a save locks its streams before it writes its row",
@@ -278,6 +341,20 @@ DEFENCES = (
         "        return self._clock() >= self._closed_until",
         "        return True",
         f"{_T}/test_outbox.py::test_a_breaker_lets_one_try_through_after_its_pause",
+    ),
+    Defence(
+        "an embedded Valkey that was killed is started anew",
+        f"{_R}/embedded.py",
+        "            if _is_gone(self._home) and not self._start_anew():",
+        "            if False:",
+        f"{_T}/test_commands.py::test_two_servers_start_one_anew_and_the_last_to_leave_stops_it",
+    ),
+    Defence(
+        "and by nobody who waited while another process did it",
+        f"{_R}/embedded.py",
+        "            if self._leaving.is_set() or not _is_gone(self._home):",
+        "            if False:",
+        f"{_T}/test_commands.py::test_who_finds_it_started_anew_by_another_process_leaves_it_alone",
     ),
     # Who comes in
     Defence(
@@ -562,6 +639,22 @@ DEFENCES = (
         "chat/tests/test_socket.py::test_a_bad_frame_gets_an_error_and_loses_nothing[NUL]",
     ),
     # What is written and what is said
+    Defence(
+        "a judgement is no look at a conversation, and writes nothing",
+        "chat/audit.py",
+        "        if not self._has_looked:",
+        "        if True:",
+        "chat/tests/test_workflow.py"
+        "::test_a_judgement_and_a_resume_are_no_look_and_need_no_audit",
+    ),
+    Defence(
+        "whose look cannot be audited does not look",
+        "chat/consumers.py",
+        "            self._opening.looked(self.user, self.conversation_id)",
+        "            with __import__('contextlib').suppress(Exception):\n"
+        "                self._opening.looked(self.user, self.conversation_id)",
+        "chat/tests/test_workflow.py::test_what_cannot_be_audited_is_not_read",
+    ),
     Defence(
         "the log is redacted",
         f"{_R}/redaction.py",

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, Phase
 from websockets.exceptions import ConnectionClosed
 
 from chat.consumers import ChatConsumer
-from chat.models import Message
+from chat.models import AuditEntry, Message, Note
+from chat.support_consumers import NotesConsumer, SupportConsumer
 from holodrive.realtime import hub
 from holodrive.realtime.models import Event
 from notifications.consumers import NotificationConsumer
@@ -23,10 +24,8 @@ from testing.soak import NO_LIMITS, Progress, Verdict
 from testing.soak.mutations import BadFrame, bad_frames, corpus
 from testing.soak.people import conversation_of, person
 
-_COMMANDS = {
-    "chat": [*ChatConsumer.commands],
-    "notifications": [*NotificationConsumer.commands],
-}
+_CONSUMERS = (ChatConsumer, NotificationConsumer, SupportConsumer, NotesConsumer)
+_COMMANDS = {consumer.endpoint: [*consumer.commands] for consumer in _CONSUMERS}
 _BAD_IN_A_ROW = 15  # twenty would close the socket
 _UNASKED = ("presence", "unread_count", "typing", "token_expiring", "reconnect")
 _SETTLES = 1.0  # seconds until Redis has confirmed what was left
@@ -41,20 +40,23 @@ class Scale(NamedTuple):
 FULL, SHORT = Scale(), Scale(frames=600, through_a_server=100)
 
 
+class _Door(NamedTuple):
+    """Where a socket is opened, and by whom."""
+
+    path: str
+    user: Any
+
+
 class _ClosedError(Exception):
     """The server closed a socket, which it never should."""
 
 
 def prove(scale: Scale, seed: int, progress: Progress) -> Verdict:
-    user = person()
-    paths = {
-        "chat": f"/ws/chat/{conversation_of(user).pk}/",
-        "notifications": "/ws/notifications/",
-    }
+    doors = _doors()
     rows = _rows()
-    in_process = _InProcess(paths, access_token(user), progress)
+    in_process = _InProcess(doors, progress)
     in_process.ask_all(scale.frames - scale.through_a_server, seed)
-    remote = _Remote(paths, user)
+    remote = _Remote(doors)
     if not in_process.problems:
         remote.ask_all(in_process.sample(scale.through_a_server))
     return Verdict(
@@ -70,8 +72,20 @@ def prove(scale: Scale, seed: int, progress: Progress) -> Verdict:
     )
 
 
+def _doors() -> dict[str, _Door]:
+    rider, agent = person(), person("admin")
+    conversation = conversation_of(rider)
+    return {
+        "chat": _Door(f"/ws/chat/{conversation.pk}/", rider),
+        "notifications": _Door("/ws/notifications/", rider),
+        "support": _Door("/ws/support/", agent),
+        "notes": _Door(f"/ws/support/notes/{conversation.pk}/", agent),
+    }
+
+
 def _rows() -> int:
-    return sum(model._base_manager.count() for model in (Message, Event, Notification))
+    kinds = (Message, Note, AuditEntry, Event, Notification)
+    return sum(model._base_manager.count() for model in kinds)
 
 
 def _judge(bad: BadFrame, reply: dict[str, Any]) -> None:
@@ -82,10 +96,11 @@ def _judge(bad: BadFrame, reply: dict[str, Any]) -> None:
 class _InProcess:
     """The application in this process, asked one frame after another."""
 
-    def __init__(self, paths: dict[str, str], token: str, progress: Progress) -> None:
+    def __init__(self, doors: dict[str, _Door], progress: Progress) -> None:
         self.answered = self.closed_1011 = self.leaked_tasks = 0
         self.problems: list[str] = []
-        self._paths, self._token, self._progress = paths, token, progress
+        self._doors, self._progress = doors, progress
+        self._tokens = {endpoint: access_token(door.user) for endpoint, door in doors.items()}
         self._sockets: dict[str, Socket] = {}
         self._bad_in_a_row = 0
         self._kept: list[BadFrame] = []
@@ -93,7 +108,7 @@ class _InProcess:
     def ask_all(self, count: int, seed: int) -> None:
         with asyncio.Runner() as runner:
             tasks = runner.run(self._open())
-            known = corpus(settings.REALTIME_MAX_FRAME_BYTES)
+            known = corpus(self._doors, settings.REALTIME_MAX_FRAME_BYTES)
             try:
                 for bad in known:
                     runner.run(self._ask(bad))
@@ -129,19 +144,19 @@ class _InProcess:
 
     async def _open(self) -> set[asyncio.Task[Any]]:
         """Open the sockets. What runs without them: the hub, and its connection to Redis."""
-        for endpoint in self._paths:
+        for endpoint in self._doors:
             await self._connect(endpoint)
         for socket in self._sockets.values():
             await self._leave_socket(socket)
         await asyncio.sleep(_SETTLES)
         tasks = asyncio.all_tasks()
-        for endpoint in self._paths:
+        for endpoint in self._doors:
             await self._connect(endpoint)
         return tasks
 
     async def _connect(self, endpoint: str) -> None:
-        headers = {"Host": "testserver", "Authorization": f"Bearer {self._token}"}
-        socket = await Socket(self._paths[endpoint], headers, []).open()
+        headers = {"Host": "testserver", "Authorization": f"Bearer {self._tokens[endpoint]}"}
+        socket = await Socket(self._doors[endpoint].path, headers, []).open()
         await socket.frame("connection_established")
         self._sockets[endpoint] = socket
 
@@ -210,17 +225,17 @@ def _is_unicode(bad: BadFrame) -> bool:
 class _Remote:
     """A server process, asked through a WebSocket library."""
 
-    def __init__(self, paths: dict[str, str], user: Any) -> None:
+    def __init__(self, doors: dict[str, _Door]) -> None:
         self.answered = self.closed_1011 = 0
         self.problems: list[str] = []
-        self._paths, self._user = paths, user
+        self._doors = doors
 
     def ask_all(self, frames: list[BadFrame]) -> None:
         server = ServerProcess(**NO_LIMITS)
         sockets: dict[str, RemoteSocket] = {}
         try:
-            for endpoint, path in self._paths.items():
-                sockets[endpoint] = RemoteSocket(server.address, path, self._user)
+            for endpoint, door in self._doors.items():
+                sockets[endpoint] = RemoteSocket(server.address, door.path, door.user)
             for number, bad in enumerate(frames):
                 self._ask(sockets[bad.endpoint], bad)
                 if number % _BAD_IN_A_ROW == 0:

@@ -3,7 +3,7 @@ acquaintances. Each comes with the codes that may answer it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ _DEEP = 100_000
 
 
 class BadFrame(NamedTuple):
-    """`endpoint` is chat or notifications; `content` is sent as text or as bytes."""
+    """`endpoint` is that of its consumer; `content` is sent as text or as bytes."""
 
     endpoint: str
     content: str | bytes
@@ -148,8 +148,8 @@ def _wrong(field: msgspec.inspect.Field) -> st.SearchStrategy[Any]:
     raise NotImplementedError(f"{field.name}: say what is valid and what is not")
 
 
-def corpus(longest: int) -> list[BadFrame]:
-    """What no schema suggests, for both endpoints."""
+def corpus(endpoints: Iterable[str], longest: int) -> list[BadFrame]:
+    """What no schema suggests, for each endpoint."""
     bad: list[tuple[str | bytes, *tuple[str, ...]]] = [
         # Nested: beyond what a recursive parser can do, and far below
         ("[" * _DEEP, "invalid_json", "too_large"),
@@ -227,6 +227,6 @@ def corpus(longest: int) -> list[BadFrame]:
     ]
     return [
         BadFrame(endpoint, content, frozenset(codes))
-        for endpoint in ("chat", "notifications")
+        for endpoint in endpoints
         for content, *codes in bad
     ]

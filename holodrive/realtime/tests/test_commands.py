@@ -1,15 +1,18 @@
 """`make run` and what it calls, as a new user would: in a fresh copy, as processes."""
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import redis
 
 from holodrive.realtime import embedded
 from testing.client import wait_until
@@ -83,18 +86,19 @@ class Project:
     def log(self, port: int | None = None) -> str:
         return (self.home / f"serve-{port or self.port}.log").read_text()
 
-    def valkeys(self) -> int:
-        """How many Valkeys this folder has running."""
-        sign = str(embedded.folder(self.home) / "valkey.sock")
-        count = 0
+    def valkey_ids(self) -> list[int]:
+        """The processes that are a Valkey of this folder."""
+        sign = str(embedded.folder(self.home) / "valkey.sock").encode()
+        found = []
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                count += (
-                    sign.encode() in entry.read_bytes() and b"manage.py" not in entry.read_bytes()
-                )
-            except OSError:
-                continue
-        return count
+            with suppress(OSError):
+                line = entry.read_bytes()
+                if sign in line and b"manage.py" not in line:
+                    found.append(int(entry.parent.name))
+        return found
+
+    def valkeys(self) -> int:
+        return len(self.valkey_ids())
 
 
 def answers(port: int) -> bool:
@@ -243,6 +247,73 @@ def test_two_servers_of_a_folder_share_one_valkey_until_the_last_one_leaves(proj
     assert project.valkeys() == 1
     ended(second, signal.SIGTERM)
     assert project.valkeys() == 0
+
+
+def started_anew(project, port=None):
+    return project.log(port).count("it was started anew")
+
+
+def redis_of(port):
+    with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        return json.load(answer)["redis"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_valkey_that_was_killed_is_started_anew_and_stops_with_the_server(project, how):
+    process = project.serve()
+    for times in (1, 2):
+        (killed,) = project.valkey_ids()
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda n=times: started_anew(project) == n, process, project.log)
+        assert project.valkeys() == 1
+        assert project.valkey_ids() != [killed]
+        wait_for(lambda: redis_of(project.port) == "ok", process, project.log)
+    assert ended(process, how) == 0
+    assert project.valkeys() == 0
+    assert "Traceback" not in project.log()
+
+
+def test_two_servers_start_one_anew_and_the_last_to_leave_stops_it(project):
+    servers = {port: project.serve(port) for port in (project.port, free_port())}
+    os.kill(*project.valkey_ids(), signal.SIGKILL)
+    wait_until(lambda: any(started_anew(project, port) for port in servers), 30)
+    other, by = sorted(servers, key=lambda port: started_anew(project, port))
+    assert started_anew(project, other) == 0
+    ended(servers[by], signal.SIGTERM)  # whose child it is
+    assert project.valkeys() == 1
+    ended(servers[other], signal.SIGTERM)
+    assert project.valkeys() == 0
+
+
+def process_id(home):
+    with redis.Redis(unix_socket_path=str(home / "valkey.sock")) as client:
+        return client.info("server")["process_id"]
+
+
+def test_who_finds_it_started_anew_by_another_process_leaves_it_alone(tmp_path):
+    home = embedded.folder(tmp_path)
+    with embedded.running(tmp_path):
+        before = process_id(home)
+        late = embedded._Valkey(home)
+        try:
+            assert late._start_anew()
+            assert late._process is None
+            assert process_id(home) == before
+        finally:
+            late._end_ours()
+
+
+def test_a_valkey_that_is_frozen_is_not_gone(tmp_path):
+    home = embedded.folder(tmp_path)
+    with embedded.running(tmp_path):
+        valkey = process_id(home)
+        os.kill(valkey, signal.SIGSTOP)
+        try:
+            assert not embedded._answers(home)
+            assert not embedded._is_gone(home)
+        finally:
+            os.kill(valkey, signal.SIGCONT)
+    assert embedded._is_gone(home)
 
 
 def test_the_printed_line_talks_as_the_rider(project):

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,6 +27,8 @@ from testing.services import ROOT, PostgreSQL, free_port
 
 RECONCILED = 4.0  # seconds: an event without a wake-up is promised within 3
 TRIP = 2  # the demo's trip of rider and driver
+CHAT, HISTORY = f"/ws/chat/{TRIP}/", f"/api/conversations/{TRIP}/messages/"
+SUPPORT = ("/ws/support/", f"/ws/support/notes/{TRIP}/")
 
 
 def manage(url, *arguments):
@@ -206,13 +208,9 @@ class Place:
         assert status == 200, tokens
         return bearer(tokens["access"])
 
-    def dial(self, name, headers=None):
-        socket = RemoteSocket(
-            self.server.address,
-            f"/ws/chat/{TRIP}/",
-            headers=headers or self.headers(name),
-            ping_interval=None,
-        )
+    def dial(self, name, headers=None, path=CHAT):
+        headers = self.headers(name) if headers is None else headers
+        socket = RemoteSocket(self.server.address, path, headers=headers, ping_interval=None)
         self.sockets.append(socket)
         return socket
 
@@ -261,6 +259,14 @@ def stored(database, id):
 def assert_said(socket, id, seconds=PATIENCE):
     error = socket.frame("error", seconds=seconds)
     assert (error["code"], error["ref"], error["retryable"]) == ("unavailable", id, True)
+
+
+def assert_refused(socket, seconds=PATIENCE):
+    error = socket.frame("error", seconds=seconds)
+    assert (error["code"], error["retryable"]) == ("unavailable", True)
+    with pytest.raises(ConnectionClosed):
+        socket.frame()
+    assert socket.connection.close_code == 1013
 
 
 # Redis. That nothing is lost: test_server.py.
@@ -322,12 +328,11 @@ def test_a_send_to_a_locked_database_is_retryable_and_stored_once(place, databas
     headers = here.headers("rider")
     rider = here.chat("rider", headers)
     id = f"locked-{time.time_ns()}"
-    path = f"/api/conversations/{TRIP}/messages/"
     body = {"message": "Hi", "client_message_id": f"{id}-rest"}
     with database.locked():
         rider.send(message("Hi", id))
         assert_said(rider, id, seconds=10)
-        status, answer = here.server.request("POST", path, body, headers)
+        status, answer = here.server.request("POST", HISTORY, body, headers)
         assert (status, answer["code"], answer["retryable"]) == (503, "unavailable", True)
     here.logged("The database did not do it")
     here.logged("database is locked" if database.url.startswith("sqlite") else "lock timeout")
@@ -336,9 +341,30 @@ def test_a_send_to_a_locked_database_is_retryable_and_stored_once(place, databas
     for duplicate in (False, True):
         rider.send(message("Hi", id))
         assert rider.frame("message_ack")["duplicate"] is duplicate
-        status, _ = here.server.request("POST", path, body, headers)
+        status, _ = here.server.request("POST", HISTORY, body, headers)
         assert status == (200 if duplicate else 201)
     assert (stored(database, id), stored(database, f"{id}-rest")) == (1, 1)
+
+
+def test_behind_a_locked_sqlite_opens_whatever_writes_nothing(place, sqlite):
+    """An agent's first look at a conversation is audited, a ticket is used up: both are writes."""
+    here = place(sqlite.impatient)
+    rider, agent = here.headers("rider"), here.headers("admin")
+    ticket = here.server.request("POST", "/api/realtime/ticket/", headers=rider)[1]["ticket"]
+    with_ticket = f"{CHAT}?ticket={ticket}"
+    with sqlite.locked():
+        assert here.chat("rider", rider).welcome
+        for path in SUPPORT:
+            assert here.dial("admin", agent, path).frame("connection_established")
+        assert_refused(here.dial("admin", agent))
+        assert_refused(here.dial("rider", {}, with_ticket))
+        assert here.server.request("GET", HISTORY, headers=rider)[0] == 200
+        assert here.server.request("GET", HISTORY, headers=agent)[0] == 503
+        assert here.server.request("POST", "/api/realtime/ticket/", headers=rider)[0] == 503
+    assert here.dial("rider", {}, with_ticket).frame("connection_established")
+    assert here.chat("admin", agent).welcome
+    with sqlite.locked():  # it was audited a moment ago
+        assert here.chat("admin", agent).welcome
 
 
 def test_a_connection_that_is_cut_under_a_send_is_retryable(place, cluster):
@@ -378,12 +404,7 @@ def test_a_postgresql_that_stops_and_starts_costs_no_socket(place, cluster):
     try:
         rider.send(message("Hi", id))
         assert_said(rider, id, seconds=15)
-        late = here.dial("rider", headers)
-        error = late.frame("error", seconds=15)
-        assert (error["code"], error["retryable"]) == ("unavailable", True)
-        with pytest.raises(ConnectionClosed):
-            late.frame()
-        assert late.connection.close_code == 1013
+        assert_refused(here.dial("rider", headers), seconds=15)
         status, report = here.server.request("GET", "/readyz")
         assert (status, report["database"]) == (503, "unreachable")
         status, answer = here.server.request("GET", "/api/me/", headers=headers)
@@ -408,11 +429,10 @@ def test_slow_requests_leave_connections_for_sockets(place, cluster):
     """
     here = place(cluster.url, REALTIME_DATABASE_THREADS="2")
     headers = here.headers("rider")
-    path = f"/api/conversations/{TRIP}/messages/"
     answers = []
 
     def post():
-        answers.append(here.server.request("POST", path, {"message": "slow"}, headers)[0])
+        answers.append(here.server.request("POST", HISTORY, {"message": "slow"}, headers)[0])
 
     with cluster.locked():
         threads = [threading.Thread(target=post) for _ in range(10)]
@@ -428,12 +448,27 @@ def test_slow_requests_leave_connections_for_sockets(place, cluster):
     assert answers == [201] * 10
 
 
+def fill_up(sqlite, pages):
+    """Not one entry of the audit log more fits in: nor in what the pages that it has leave."""
+    connection = sqlite.connect()
+    connection.execute(f"PRAGMA max_page_count={pages}")
+    with closing(connection), suppress(sqlite3.OperationalError):
+        while True:
+            connection.execute(
+                "INSERT INTO chat_auditentry "
+                "(actor_id, actor_name, action, conversation_id, detail, at) "
+                "SELECT id, '', '', ?, '{}', '2026-01-01 00:00:00.000000' "
+                "FROM accounts_user WHERE username = 'admin'",
+                (TRIP,),
+            )
+
+
 def test_a_full_disk_is_retryable_and_reading_goes_on(place, sqlite):
     """PRAGMA max_page_count stands for the disk: the same error, without filling one."""
     pages = sqlite.run("PRAGMA page_count")[0][0]
     pragmas = quote(f"PRAGMA journal_mode=WAL; PRAGMA max_page_count={pages + 20};")
     here = place(f"{sqlite.url}?init_command={pragmas}")
-    headers = here.headers("rider")
+    headers, agent = here.headers("rider"), here.headers("admin")
     rider = here.chat("rider", headers)
     for number in range(100):
         rider.send(message("x" * 4000, f"full-{number}"))
@@ -447,7 +482,12 @@ def test_a_full_disk_is_retryable_and_reading_goes_on(place, sqlite):
     here.logged("database or disk is full")
     assert here.count("holodrive_database_failures_total") > 0
     assert here.chat("rider", headers).welcome["last_seq"] >= number
-    assert here.server.request("GET", "/api/me/", headers=headers)[0] == 200
+    assert here.server.request("GET", HISTORY, headers=headers)[0] == 200
+    fill_up(sqlite, pages + 20)
+    assert_refused(here.dial("admin", agent))  # nobody of support reads without its being audited
+    assert here.server.request("GET", HISTORY, headers=agent)[0] == 503
+    for path in SUPPORT:
+        assert here.dial("admin", agent, path).frame("connection_established")
     with_room = place(sqlite.url)
     rider = with_room.chat("rider", headers)
     rider.send(message("x" * 4000, f"full-{number}"))

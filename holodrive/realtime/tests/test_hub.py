@@ -7,6 +7,7 @@ import pytest
 
 from holodrive.realtime import hub as hub_module
 from holodrive.realtime import log, publish
+from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.hub import Hub
 from holodrive.realtime.outbox import Outbox
 from holodrive.realtime.wire import CloseCode, LoggedEvent
@@ -231,6 +232,39 @@ async def test_reconcile_sees_what_commits_behind_a_greater_id(hub, committed, m
     committed.commit()
     await hub.reconcile()
     assert outbox.got == ["e1"]
+
+
+async def test_what_lies_before_the_tails_window_is_found_by_comparing_all_heads(
+    hub, committed, monkeypatch
+):
+    """Its transaction was open for longer than the tail looks back."""
+    monkeypatch.setattr(committed, "tail", lambda after_id: log.Tail(after_id, {}))
+    outbox = join(hub, 0)
+    await hub.reconcile()  # the first one compares them as well
+    committed.commit()
+    await hub.reconcile()
+    assert outbox.got == []
+    await hub.reconcile(all_heads=True)
+    assert outbox.got == ["e1"]
+
+
+async def test_all_heads_are_compared_once_a_minute(settings, monkeypatch):
+    asked, enough = [], asyncio.Event()
+
+    async def reconcile(self, all_heads):
+        asked.append(all_heads)
+        if len(asked) == 60:
+            enough.set()
+
+    monkeypatch.setattr(Hub, "reconcile", reconcile)
+    settings.REALTIME_RECONCILE_SECONDS = 0
+    hub = Hub()
+    try:
+        await asyncio.wait_for(enough.wait(), PATIENCE)
+    finally:
+        await hub.close()
+    assert [tick for tick, compared in enumerate(asked[:60], start=1) if compared] == [30, 60]
+    assert 30 * DEFAULTS["REALTIME_RECONCILE_SECONDS"] == 60
 
 
 async def test_who_releases_behind_another_gets_what_lies_between(hub, committed):

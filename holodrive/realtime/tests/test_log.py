@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models.signals import post_save
 
 from chat.models import Conversation, Message, Participant
-from chat.services import open_trip
+from chat.services import open_trip, send_message
 from holodrive.realtime import log, publish
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.published import SilentWriteError
@@ -195,6 +195,31 @@ def test_the_streams_of_one_write_are_locked_in_one_order():
     with connection.execute_wrapper(watch), log.writing(*reversed(names)):
         pass
     assert locked == names
+
+
+def test_a_send_that_waited_for_a_lock_in_vain_is_tried_again(trip, held_until_a_retry):
+    with held_until_a_retry(f"conversation.{trip.pk}") as pauses:
+        sent = send_message(user=trip.rider, conversation_id=trip.pk, text="Hi")
+    assert len(pauses) == 1
+    assert not sent.duplicate
+    assert Message.objects.get().seq == 1
+
+
+def test_what_a_lock_did_not_stop_or_never_lets_go_is_not_tried_for_ever():
+    tried = []
+
+    @log.retrying
+    def fail(problem):
+        tried.append(problem)
+        raise OperationalError(problem)
+
+    for problem, attempts in (("database is locked", 4), ("server closed the connection", 1)):
+        with pytest.raises(OperationalError, match=problem):
+            fail(problem)
+        assert tried.count(problem) == attempts
+    with pytest.raises(OperationalError), transaction.atomic():
+        fail("database is locked")  # its transaction is somebody else's to repeat
+    assert tried.count("database is locked") == 5
 
 
 def test_messages_of_many_threads_notify_without_a_deadlock(make_user):

@@ -5,7 +5,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from chat import notes, services
@@ -125,3 +125,38 @@ def test_trips_that_closed_long_ago_go_with_all_that_is_theirs(make_user, settin
         f"conversation.{kept.pk}",
         f"conversation.{kept.pk}.notes",
     }
+
+
+@pytest.fixture
+def old_trips(trip, settings):
+    """Two, one of them `trip`."""
+    settings.CHAT_TRIP_DAYS = 90
+    another = services.open_trip(rider=trip.rider, driver=trip.driver)
+    closed = timezone.now() - timedelta(days=91)
+    Conversation._base_manager.update(closes_at=closed)
+    return [trip, another]
+
+
+def test_the_streams_of_a_batch_are_locked_first_and_in_one_order(old_trips):
+    locked, deleted = [], []
+
+    def watch(execute, sql, params, many, context):
+        if "INSERT INTO realtime_stream" in sql and not deleted:
+            locked.append(params)
+        elif sql.startswith("DELETE"):
+            deleted.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        prune("trips")
+    names = [f"conversation.{trip.pk}{which}" for trip in old_trips for which in ("", ".notes")]
+    assert locked == [sorted(names)]
+    assert deleted
+
+
+def test_a_batch_that_lost_a_lock_is_deleted_all_the_same(old_trips, held_until_a_retry):
+    with held_until_a_retry(f"conversation.{old_trips[0].pk}") as pauses:
+        prune("trips")
+    assert len(pauses) == 1
+    assert not Conversation.objects.exists()
+    assert not Stream.objects.filter(name__startswith="conversation").exists()

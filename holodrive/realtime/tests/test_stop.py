@@ -234,6 +234,34 @@ def test_uvicorn_closes_with_1012_and_cleans_up(start_server, dial, make_user, o
     assert server.log().count("code=1012") == 4
 
 
+def test_uvicorn_takes_a_second_sigterm_and_refuses_newcomers_while_it_stops(
+    start_server, dial, make_user, opened
+):
+    server = start_server("uvicorn", UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN="20")
+    bell = dial(server, "/ws/notifications/", make_user())
+    request = opened(Open, server)
+    request.begin("/api/token/", 2)  # it waits for this one
+    process = stopping(server)
+    frames, close = frames_until_close(bell.connection)
+    assert (frames, close.code) == ([], 1012)
+    wait_until(lambda: is_refused(server))
+    process.send_signal(signal.SIGTERM)
+    assert process.poll() is None
+    request.finish(b"{}")
+    assert request.answer()[0] == 400
+    assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
+    assert server.log().count("code=1012") == 1
+    assert "Traceback" not in server.log()
+
+
+def is_refused(server):
+    try:
+        socket.create_connection(("127.0.0.1", server.port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_the_reason_fits_into_a_close_frame():
     for code in CloseCode:
         assert 0 < len(code.reason.encode()) <= 123
@@ -250,6 +278,17 @@ class Open:
         lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def begin(self, path, length):
+        """A POST whose body is awaited by the application when this returns."""
+        lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+        lines += [f"Content-Length: {length}", "Expect: 100-continue", "", ""]
+        self._socket.sendall("\r\n".join(lines).encode())
+        assert int(self._file.readline().split()[1]) == 100
+        assert self._file.readline() == b"\r\n"
+
+    def finish(self, body):
+        self._socket.sendall(body)
 
     def answer(self):
         status = int(self._file.readline().split()[1])
