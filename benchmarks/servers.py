@@ -48,7 +48,7 @@ _SERVE = [_PYTHON, "manage.py", "serve", "--bind", "HOST:PORT"]
 _UVICORN = [
     _PYTHON, "-m", "uvicorn", "holodrive.asgi:application", "--host", "HOST", "--port", "PORT",
     "--loop", "asyncio", "--no-access-log", "--log-level", "warning",
-    "--ws-per-message-deflate", "false", "--backlog", "4096",
+    "--ws-per-message-deflate", "false", "--no-proxy-headers", "--backlog", "4096",
 ]  # fmt: skip
 _SEED = f"""
 import json, uuid

@@ -131,6 +131,7 @@ class ChatConsumer(RealtimeConsumer):
     async def _end(self) -> None:
         self.typing.stopped()
         self.hub.presence.roster.unwatch(self._others, self._tell_presence)
+        del self.typing  # it knows this consumer's method (garbage.py)
         await super()._end()
 
     commands: ClassVar[dict[type[wire.Command], Handler]] = {

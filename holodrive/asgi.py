@@ -16,6 +16,7 @@ from chat.support_consumers import NotesConsumer, SupportConsumer  # noqa: E402
 from holodrive.realtime.consumer import UnknownEndpoint  # noqa: E402
 from holodrive.realtime.credentials import LiftCredentials  # noqa: E402
 from holodrive.realtime.database import BoundedRequests  # noqa: E402
+from holodrive.realtime.garbage import collect_rarely  # noqa: E402
 from holodrive.realtime.operations import Operations  # noqa: E402
 from holodrive.realtime.redaction import redact_plain_daphne  # noqa: E402
 from notifications.consumers import NotificationConsumer  # noqa: E402
@@ -37,3 +38,4 @@ redact_plain_daphne()
 application = LiftCredentials(
     Operations(ProtocolTypeRouter({"http": http, "websocket": websocket}))
 )
+collect_rarely()

@@ -65,7 +65,9 @@ def lift(scope: Scope) -> Scope:
     query, in_query = _split_query(scope.get("query_string", b""))
     candidates = (_bearer(scope), _subprotocol(scope), in_query, in_path)
     credential = next((found for found in candidates if found is not None), None)
-    lifted = {**scope, "credential": credential}
+    # The headers in a list of our own: the consumer empties it (consumer.py).
+    headers = [*scope.get("headers", ())]
+    lifted = {**scope, "credential": credential, "headers": headers}
     if path != scope["path"]:
         lifted |= {"path": path, "raw_path": path.encode()}
     return lifted | {"query_string": query}

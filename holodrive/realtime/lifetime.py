@@ -11,6 +11,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _nobody() -> None:
+    """Is left to be told."""
+
+
 class Lifetime:
     """Calls `warn` once, a minute before the end (at once if it is nearer), and `end` at the end.
 
@@ -43,6 +47,11 @@ class Lifetime:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def forget(self) -> None:
+        """Stop for good, and let go of whoever is to be told (see `garbage.py`)."""
+        self.stop()
+        self._warn = self._end = _nobody
 
     def _look(self) -> None:
         self._timer = None

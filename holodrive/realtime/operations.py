@@ -5,6 +5,7 @@ of Django: a probe has no Host that ALLOWED_HOSTS knows, and must not wait for a
 import asyncio
 import json
 import logging
+from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 import redis.asyncio
@@ -31,23 +32,11 @@ class Operations:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Scope, receive: Any, send: Any) -> Awaitable[None]:
         if self.draining and scope["type"] == "websocket":
-            await receive()  # websocket.connect
-            await send({"type": "websocket.close"})  # the server makes it a 503
-            return
+            return _turn_away(receive, send)
         answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None
-        if answer is None:
-            await self._app(scope, receive, send)
-            return
-        status, content_type, body = await answer(self)
-        headers = [
-            (b"content-type", content_type.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return self._app(scope, receive, send) if answer is None else _answer(answer(self), send)
 
     async def _healthz(self) -> tuple[int, str, bytes]:
         """200 while the event loop turns."""
@@ -72,6 +61,22 @@ class Operations:
         return 200, CONTENT_TYPE_LATEST, generate_latest()
 
     _answers = {"/healthz": _healthz, "/readyz": _readyz, "/metrics": _metrics}  # noqa: RUF012
+
+
+async def _turn_away(receive: Any, send: Any) -> None:
+    await receive()  # websocket.connect
+    await send({"type": "websocket.close"})  # the server makes it a 503
+
+
+async def _answer(answer: Awaitable[tuple[int, str, bytes]], send: Any) -> None:
+    status, content_type, body = await answer
+    headers = [
+        (b"content-type", content_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _probe(question: Any) -> str:

@@ -134,6 +134,9 @@ class Outbox:
             if self._owner is not None:
                 self._owner.cancel()
 
+    def forget_handshake(self) -> None:
+        """See `writers.FrameWriter`."""
+
     async def flush(self) -> None:
         """Wait, but not for long, until the server has taken what is queued."""
 
@@ -150,6 +153,7 @@ class DirectOutbox(Outbox):
         self._drained = write.drained  # type: ignore[method-assign]
         self._at_once = write.at_once
         self._write_bytes = write
+        self.forget_handshake = write.forget_handshake  # type: ignore[method-assign]
         write.restart_in_band()
 
     def send(self, frame: SharedFrame, *, ephemeral: bool = False) -> None:

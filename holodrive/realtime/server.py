@@ -13,6 +13,7 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 from twisted.internet import defer, tcp
+from twisted.internet.protocol import connectionDone
 
 from holodrive.realtime import hub, supervisor
 from holodrive.realtime.drain import Drain
@@ -111,6 +112,12 @@ class FrameWriter:
     def restart_in_band(self) -> None:
         self.is_in_band = True
 
+    def forget_handshake(self) -> None:
+        """Its path is still asked for; the rest is there four times over."""
+        protocol, nothing = self.protocol, dict[str, Any]()
+        protocol.http_headers = protocol.request.headers = protocol.request.params = nothing
+        protocol.http_request_data, protocol.clean_headers = b"", ()
+
 
 def waiting_bytes(transport: Any) -> int:
     """What the operating system has not taken yet; 0 where that cannot be known."""
@@ -137,6 +144,11 @@ class Protocol(WebSocketProtocol):
 
     def onConnect(self, request: Any) -> Any:
         return super().onConnect(request).addErrback(_while_draining)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Let go of what leads back here, so that it is freed now and not by a collection."""
+        super().connectionLost(reason)
+        self.writer = self.is_closed = self.application_deferred = None
 
     # From the client
 
@@ -307,9 +319,9 @@ def _reactor() -> Any:
 
 
 def _with_bounded_inbox(application: Any) -> Any:
-    async def bounded(scope: Any, receive: Any, send: Any) -> None:
+    def bounded(scope: Any, receive: Any, send: Any) -> Any:
         writer: FrameWriter | None = scope.get("extensions", {}).get(EXTENSION)
-        await application(scope, writer.protocol.receive if writer else receive, send)
+        return application(scope, writer.protocol.receive if writer else receive, send)
 
     return bounded
 

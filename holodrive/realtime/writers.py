@@ -32,6 +32,9 @@ class FrameWriter(Protocol):
     def restart_in_band(self) -> None:
         """From now on this socket's consumer takes ANNOUNCE_RESTART and RESTART."""
 
+    def forget_handshake(self) -> None:
+        """Drop what nobody reads any more: it would stay for as long as the socket."""
+
 
 class UvicornWriter:
     """Writes past uvicorn's `send` to the asyncio transport that it has, too."""
@@ -61,6 +64,10 @@ class UvicornWriter:
 
     def restart_in_band(self) -> None:
         """uvicorn closes with 1012 by itself."""
+
+    def forget_handshake(self) -> None:
+        self._protocol.request = self._protocol.response = None
+        self._protocol.scope["headers"] = []
 
 
 def writer(scope: Mapping[str, Any], send: Any) -> FrameWriter | None:

@@ -656,6 +656,13 @@ DEFENCES = (
         "chat/tests/test_workflow.py::test_what_cannot_be_audited_is_not_read",
     ),
     Defence(
+        "a socket that has ended is freed without a collection",
+        f"{_R}/consumer.py",
+        "        self._lifetime.forget()",
+        "        self._lifetime.stop()",
+        f"{_T}/test_garbage.py::test_a_socket_that_has_ended_is_freed_without_a_collection",
+    ),
+    Defence(
         "the log is redacted",
         f"{_R}/redaction.py",
         '    return _SECRETS.sub(lambda found: (found["path"] or found["query"] or "") + "[redacted]", text)',

@@ -68,6 +68,9 @@ class Writer:
     def restart_in_band(self):
         pass
 
+    def forget_handshake(self):
+        pass
+
 
 @pytest.fixture
 def sent():
