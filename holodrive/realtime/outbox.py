@@ -30,24 +30,17 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class SharedFrame:
-    """One text frame for any number of sockets; its WebSocket bytes are built once, when first
-    needed.
+    """One text frame for any number of sockets, and its WebSocket bytes.
 
     Server frames are unmasked, so the bytes are the same for every client (RFC 6455, 5.2).
     """
 
-    __slots__ = ("_bytes", "removes", "text")
+    __slots__ = ("bytes", "removes", "text")
 
     def __init__(self, text: str, removes: int = 0) -> None:
         self.text = text
+        self.bytes = text_frame(text)
         self.removes = removes  # the id of the user whose right to be in the stream ends here
-        self._bytes: bytes | None = None
-
-    @property
-    def bytes(self) -> bytes:
-        if self._bytes is None:
-            self._bytes = text_frame(self.text)
-        return self._bytes
 
 
 def text_frame(text: str) -> bytes:

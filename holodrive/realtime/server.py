@@ -27,6 +27,8 @@ _CLOSE_SECONDS = 10  # for a client to answer a close
 _LEAVE_SECONDS = 2  # for Redis to take the last wake-ups
 _REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
 
+_OPEN = WebSocketProtocol.STATE_OPEN
+
 # What one socket may have waiting for its consumer; above it, reading pauses and TCP pushes back.
 _INBOX_FRAMES = 64
 _INBOX_BYTES = 1024 * 1024
@@ -79,14 +81,8 @@ class FrameWriter:
 
     def at_once(self, frame: bytes) -> bool:
         """Twisted's own write would wait for the next turn of its reactor."""
-        tcp, protocol = self._tcp, self.protocol
-        if (
-            tcp is None
-            or tcp._tempDataLen
-            or tcp.dataBuffer
-            or tcp.disconnecting
-            or protocol.state != protocol.STATE_OPEN
-        ):
+        tcp = self._tcp
+        if tcp is None or tcp._tempDataLen or tcp.dataBuffer or self.protocol.state != _OPEN:
             return False
         try:
             taken = tcp.socket.send(frame)
@@ -100,7 +96,7 @@ class FrameWriter:
 
     def __call__(self, frame: bytes) -> None:
         protocol = self.protocol
-        if protocol.state == protocol.STATE_OPEN and protocol.transport is not None:
+        if protocol.state == _OPEN and protocol.transport is not None:
             protocol.transport.write(frame)
 
     def waiting(self) -> int:
@@ -194,7 +190,7 @@ class Protocol(WebSocketProtocol):
         """Daphne drops the reason, and autobahn's `sendClose` refuses 1012; its frame takes
         both.
         """
-        if self.state == self.STATE_OPEN:
+        if self.state == _OPEN:
             self.sendCloseFrame(code, encode_truncate(reason, _REASON_BYTES), isReply=False)
 
     # From the drain

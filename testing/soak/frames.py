@@ -84,8 +84,10 @@ def _doors() -> dict[str, _Door]:
 
 
 def _rows() -> int:
-    kinds = (Message, Note, AuditEntry, Event, Notification)
-    return sum(model._base_manager.count() for model in kinds)
+    kinds = (Message, Note, Event, Notification)
+    # That the agent's socket was opened is no frame's doing.
+    audited = AuditEntry.objects.exclude(action=AuditEntry.Action.VIEWED).count()
+    return audited + sum(model._base_manager.count() for model in kinds)
 
 
 def _judge(bad: BadFrame, reply: dict[str, Any]) -> None:

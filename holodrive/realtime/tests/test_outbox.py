@@ -41,11 +41,6 @@ def test_a_shared_frame_is_one_unmasked_text_frame(size):
     assert (frame.opcode, frame.fin, bytes(frame.data).decode()) == (Opcode.TEXT, True, text)
 
 
-def test_the_bytes_are_built_once():
-    frame = SharedFrame("x")
-    assert frame.bytes is frame.bytes
-
-
 class Writer:
     def __init__(self, waiting=0):
         self.frames, self.bytes_waiting = [], waiting
@@ -278,7 +273,7 @@ def pair():
 
 def test_twisted_still_has_the_names_that_are_written_past():
     """An upgrade that renames them would silently cost the direct write."""
-    for name in ("_tempDataLen", "dataBuffer", "disconnecting", "offset"):
+    for name in ("_tempDataLen", "dataBuffer", "offset"):
         assert hasattr(abstract.FileDescriptor(reactor=object()), name)
 
 
@@ -286,7 +281,7 @@ def test_a_transport_that_wraps_the_socket_gets_an_ordinary_write():
     """TLS passes the private names through: past it the frame would go out in the clear."""
 
     class Wrapped(MagicMock):
-        _tempDataLen, dataBuffer, disconnecting, offset = 0, b"", False, 0
+        _tempDataLen, dataBuffer, offset = 0, b"", 0
 
     transport = Wrapped()
     write = writer_on(transport)
