@@ -113,6 +113,7 @@ class FrameWriter:
         protocol, nothing = self.protocol, dict[str, Any]()
         protocol.http_headers = protocol.request.headers = protocol.request.params = nothing
         protocol.http_request_data, protocol.clean_headers = b"", ()
+        protocol._transport_details = None
 
 
 def waiting_bytes(transport: Any) -> int:
