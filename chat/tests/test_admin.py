@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from chat import services
 from chat.models import AppendOnlyError, AuditEntry, Conversation, Message, Note, Participant
+from testing.forms import participants
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -16,23 +17,13 @@ def page_of(row, page="change"):
 
 def form_of(conversation, **changes):
     """The form of a conversation's page as the browser would post it, but for these changes."""
-    rows = list(conversation.participants.order_by("id"))
     form = {
         "subject": conversation.subject,
         "status": conversation.status,
         "priority": conversation.priority,
         "assignee": conversation.assignee_id or "",
-        "participants-TOTAL_FORMS": len(rows),
-        "participants-INITIAL_FORMS": len(rows),
     }
-    for number, row in enumerate(rows):
-        form |= {
-            f"participants-{number}-id": row.pk,
-            f"participants-{number}-conversation": conversation.pk,
-            f"participants-{number}-user": row.user_id,
-            f"participants-{number}-role": row.role,
-        }
-    return form | changes
+    return form | participants(conversation) | changes
 
 
 @pytest.fixture

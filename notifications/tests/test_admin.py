@@ -16,6 +16,7 @@ from holodrive.realtime.models import Event
 from notifications import announcements
 from notifications.models import Notification
 from testing.client import PATIENCE
+from testing.forms import participants
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -159,25 +160,11 @@ def test_who_may_not_delete_or_change_the_past_is_refused(admin):
     assert get_user_model()._default_manager.filter(username="bulk1").exists()
 
 
-def inline(conversation):
-    """The form of the participants, unchanged."""
-    rows = list(conversation.participants.order_by("id"))
-    form = {"participants-TOTAL_FORMS": len(rows), "participants-INITIAL_FORMS": len(rows)}
-    for number, row in enumerate(rows):
-        form |= {
-            f"participants-{number}-id": row.pk,
-            f"participants-{number}-conversation": conversation.pk,
-            f"participants-{number}-user": row.user_id,
-            f"participants-{number}-role": row.role,
-        }
-    return form
-
-
 def test_a_conversation_changed_in_the_admin_is_told_and_in_the_audit_log(admin, make_user):
     conversation = open_support(user=make_user("rider")).conversation
     path = reverse("admin:chat_conversation_change", args=[conversation.pk])
     form = {"subject": "Lost phone", "priority": 3, "assignee": admin.user.pk}
-    form |= inline(conversation)
+    form |= participants(conversation)
     wrong = admin.post(path, form | {"status": "snoozed"})
     assert wrong.status_code == 200  # until when?
     answer = admin.post(path, form | {"status": "resolved"})
@@ -200,7 +187,7 @@ def test_a_conversation_changed_in_the_admin_is_told_and_in_the_audit_log(admin,
 def test_what_a_stale_page_does_not_show_is_not_undone(admin, make_user):
     conversation = open_support(user=make_user("rider")).conversation
     Conversation.objects.filter(pk=conversation.pk).update(waiting_since=conversation.created_at)
-    form = {"subject": "New", "priority": 1, "status": "open", **inline(conversation)}
+    form = {"subject": "New", "priority": 1, "status": "open", **participants(conversation)}
     path = reverse("admin:chat_conversation_change", args=[conversation.pk])
     assert admin.post(path, form).status_code == 302
     row = Conversation.objects.get(pk=conversation.pk)
