@@ -77,6 +77,7 @@ class MessageEdited(Event, kw_only=True, tag="message_edited"):
     message_id: int
     message: str
     edited_at: str
+    masked: bool | msgspec.UnsetType = msgspec.UNSET  # in the new text; nothing, if it is not there
 
 
 class AlreadyEdited(Frame, kw_only=True, tag="message_edited"):
@@ -85,6 +86,7 @@ class AlreadyEdited(Frame, kw_only=True, tag="message_edited"):
     message_id: int
     message: str
     edited_at: str | None
+    masked: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageDeleted(Event, kw_only=True, tag="message_deleted"):
@@ -177,10 +179,20 @@ def chat_message(row: "Message") -> ChatMessage:
         message_id=row.pk,
         client_message_id=row.client_message_id,
         seq=row.seq,
-        masked=True if row.original else msgspec.UNSET,
+        masked=_is_masked(row),
         edited_at=timestamp(row.edited_at) if row.edited_at else msgspec.UNSET,
         deleted_at=timestamp(row.deleted_at) if row.deleted_at else msgspec.UNSET,
     )
+
+
+def message_edited(row: "Message", at: datetime) -> MessageEdited:
+    return MessageEdited(
+        message_id=row.pk, message=row.text, edited_at=timestamp(at), masked=_is_masked(row)
+    )
+
+
+def _is_masked(row: "Message") -> bool | msgspec.UnsetType:
+    return True if row.original else msgspec.UNSET
 
 
 def presence(user_id: int, offline_since: float | None) -> Presence:
@@ -209,8 +221,8 @@ def conversation_state(row: "Conversation") -> ConversationState:
 
 
 def already_edited(row: "Message") -> AlreadyEdited:
-    at = timestamp_if(row.edited_at)
-    return AlreadyEdited(message_id=row.pk, message=row.text, edited_at=at)
+    at, masked = timestamp_if(row.edited_at), _is_masked(row)
+    return AlreadyEdited(message_id=row.pk, message=row.text, edited_at=at, masked=masked)
 
 
 def already_deleted(row: "Message") -> AlreadyDeleted:

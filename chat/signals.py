@@ -73,10 +73,7 @@ def publish(
         if not together:
             sending.follow_up([instance])
     elif instance._edited and instance.edited_at:  # type: ignore[attr-defined]
-        edited = events.MessageEdited(
-            message_id=instance.pk, message=instance.text, edited_at=timestamp(instance.edited_at)
-        )
-        log.append(stream, edited)
+        log.append(stream, events.message_edited(instance, instance.edited_at))
 
 
 @receiver(pre_delete, sender=Participant)

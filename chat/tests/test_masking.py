@@ -193,6 +193,20 @@ async def test_the_frame_on_both_sides_is_the_masked_one(trip, connect):
 # Names
 
 
+async def test_an_edit_says_whether_its_text_is_masked(trip, connect):
+    """Else who keeps the messages could not tell, until they are loaded again."""
+    rider = await connect(f"/ws/chat/{trip.pk}/", trip.rider)
+    driver = await connect(f"/ws/chat/{trip.pk}/", trip.driver)
+    rider.send({"type": "chat_message", "message": "Where are you?"})
+    id = (await rider.frame("message_ack"))["message_id"]
+    for text, said in (("Call +998 90 123 45 67", True), ("Never mind", None)):
+        rider.send({"type": "message_edit", "message_id": id, "message": text})
+        assert (await driver.frame("message_edited")).get("masked") is said
+        rider.send({"type": "message_edit", "message_id": id, "message": text})
+        await rider.frame("message_edited")
+        assert (await rider.frame("message_edited")).get("masked") is said  # to who asks again
+
+
 @pytest.mark.parametrize("contact", ["+998901234567", "998901234567", "ann@rides.example"])
 def test_a_login_that_is_a_contact_is_nobodys_name(make_user, contact):
     nameless = {"first_name": "", "last_name": ""}

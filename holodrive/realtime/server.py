@@ -9,6 +9,7 @@ from typing import Any
 
 from autobahn.util import encode_truncate
 from autobahn.websocket.types import ConnectionDeny
+from daphne.http_protocol import WebRequest
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
@@ -258,6 +259,12 @@ class RealtimeServer(Server):
             scope.setdefault("extensions", {})[EXTENSION] = protocol.writer
         return super().create_application(protocol, scope)
 
+    def protocol_disconnected(self, protocol: Any) -> None:
+        super().protocol_disconnected(protocol)
+        if isinstance(protocol, WebRequest) and protocol.transport is None:
+            # It has become a WebSocket. In the next turn: it is not quite through with its channel.
+            _reactor().callLater(0, _let_go_of_transport, protocol.channel)
+
     def sockets(self) -> list[Protocol]:
         return [each for each in self.connections if isinstance(each, Protocol)]
 
@@ -294,6 +301,13 @@ def _with_options(factory: Any) -> type[Protocol]:
     # A function (who judges an offer of compression, which every browser makes) is no method.
     options = {name: staticmethod(it) if callable(it) else it for name, it in options.items()}
     return type("Protocol", (Protocol,), {**options, "CONFIG_ATTRS": ()})
+
+
+def _let_go_of_transport(channel: Any) -> None:
+    """Request and channel know each other, and would keep the socket's transport, with all that a
+    client has not read, until a collection (garbage.py).
+    """
+    channel.requests, channel.transport, channel._networkProducer = [], None, None
 
 
 def _leave_hub(_: object) -> Any:

@@ -167,17 +167,18 @@ class _Chat(_View):
             case "chat_message":
                 self.items[frame["message_id"]] = frame
             case "message_edited":
-                self.items[frame["message_id"]] |= {
-                    "message": frame["message"],
-                    "edited_at": frame["edited_at"],
-                }
+                self._change(frame, "message", "edited_at", "masked")
             case "message_deleted":
-                self.items[frame["message_id"]] |= {
-                    "message": "",
-                    "deleted_at": frame["deleted_at"],
-                }
+                self._change({**frame, "message": ""}, "message", "deleted_at", "masked")
             case other:
                 self.problems.append(f"an unknown event: {other}")
+
+    def _change(self, frame: dict[str, Any], *fields: str) -> None:
+        """These are as the frame has them; what it does not have is no more."""
+        item = self.items[frame["message_id"]]
+        for field in fields:
+            item.pop(field, None)
+        item |= {field: frame[field] for field in fields if field in frame}
 
 
 class _Bell(_View):
@@ -286,6 +287,7 @@ class _History:
                 user=message.sender,
                 conversation_id=self._conversation.pk,
                 message_id=message.pk,
+                # Many of these digits look like a telephone number, which is masked.
                 text=f"Edited {chance.random()}",
             )
 

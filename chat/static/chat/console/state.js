@@ -147,8 +147,8 @@ export class Thread {
   apply(frame) {
     if (frame.type === "connection_established") this.#welcome(frame);
     else if (frame.type === "chat_message") this.#arrived(/** @type {any} */ (frame));
-    else if (frame.type === "message_edited") this.#change(frame.message_id, { message: frame.message, edited_at: frame.edited_at });
-    else if (frame.type === "message_deleted") this.#change(frame.message_id, { message: "", deleted_at: frame.deleted_at });
+    else if (frame.type === "message_edited") this.#change(frame.message_id, { message: frame.message, edited_at: frame.edited_at, masked: frame.masked });
+    else if (frame.type === "message_deleted") this.#change(frame.message_id, { message: "", deleted_at: frame.deleted_at, masked: undefined });
     else if (frame.type === "message_read") this.#moved(frame.user_id, frame.up_to_id, frame.up_to_id);
     else if (frame.type === "message_delivered") this.#moved(frame.user_id, 0, frame.up_to_id);
     else if (frame.type === "typing") this.#types(frame);
