@@ -663,6 +663,20 @@ DEFENCES = (
         f"{_T}/test_garbage.py::test_a_socket_that_has_ended_is_freed_without_a_collection",
     ),
     Defence(
+        "the request that became a socket keeps no transport",
+        f"{_R}/server.py",
+        "            _reactor().callLater(0, _let_go_of_transport, protocol.channel)",
+        "            pass",
+        f"{_T}/test_garbage.py::test_the_request_that_became_a_socket_keeps_no_transport",
+    ),
+    Defence(
+        "an edit says whether its text is masked",
+        "chat/events.py",
+        "edited_at=timestamp(at), masked=_is_masked(row)",
+        "edited_at=timestamp(at)",
+        "chat/tests/test_masking.py::test_an_edit_says_whether_its_text_is_masked",
+    ),
+    Defence(
         "the log is redacted",
         f"{_R}/redaction.py",
         '    return _SECRETS.sub(lambda found: (found["path"] or found["query"] or "") + "[redacted]", text)',
