@@ -74,7 +74,7 @@ class FrameWriter:
         self.is_in_band = False
         self._gate = Gate()
         transport = protocol.transport
-        # The private names that `at_once` looks at are of a TCP connection. Any other transport
+        # The private names that are looked at below are of a TCP connection. Any other transport
         # (TLS wraps one, and would pass them through to the bare socket) gets ordinary writes.
         self._tcp = transport if isinstance(transport, tcp.Connection) else None
         transport.unregisterProducer()  # that of the HTTP request that this was
@@ -101,7 +101,9 @@ class FrameWriter:
             protocol.transport.write(frame)
 
     def waiting(self) -> int:
-        return waiting_bytes(self.protocol.transport)
+        """What the operating system has not taken yet; 0 where that cannot be known."""
+        tcp = self._tcp
+        return 0 if tcp is None else len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen
 
     async def drained(self) -> None:
         await self._gate.passed()
@@ -115,13 +117,6 @@ class FrameWriter:
         protocol.http_headers = protocol.request.headers = protocol.request.params = nothing
         protocol.http_request_data, protocol.clean_headers = b"", ()
         protocol._transport_details = None
-
-
-def waiting_bytes(transport: Any) -> int:
-    """What the operating system has not taken yet; 0 where that cannot be known."""
-    if not isinstance(transport, tcp.Connection):
-        return 0
-    return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
 
 class Protocol(WebSocketProtocol):
