@@ -112,6 +112,8 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
             for answer in answers
             if isinstance(answer, SentMessage) and not answer.duplicate
         ]
+        for message in new:
+            message._rooms = rooms  # type: ignore[attr-defined]
         Message.save_together(new)
         if len(new) > 1:  # else its own signal has done it
             if not all(map(_is_newest, new)):

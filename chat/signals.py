@@ -71,7 +71,7 @@ def publish(
                 " INSTALLED_APPS ahead of apps whose receivers answer messages."
             )
         if not together:
-            sending.follow_up([instance])
+            sending.follow_up([instance], getattr(instance, "_rooms", None))
     elif instance._edited and instance.edited_at:  # type: ignore[attr-defined]
         log.append(stream, events.message_edited(instance, instance.edited_at))
 

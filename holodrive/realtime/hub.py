@@ -308,7 +308,7 @@ class Hub:
         """
         topic = self._topics.get(stream)
         if topic is None:
-            topic = self._topics[stream] = _Topic(stream, self._confirmed)
+            topic = self._topics[stream] = _Topic(stream, self._to_be_verified)
             self._membership_changed.set()
             metrics.streams.set(len(self._topics))
         topic.digest = digest
@@ -368,11 +368,12 @@ class Hub:
         topic = self._topics.get(stream)
         if topic is None:
             return
-        frame = SharedFrame(text)
+        frame, count = SharedFrame(text), 0
         for subscription in topic.subscriptions:
             if subscription.user_id != except_user and subscription.held is None:
                 subscription.outbox.send(frame, ephemeral=True)
-                metrics.deliveries.inc()
+                count += 1
+        metrics.deliveries.inc(count)
 
     # Rights end
 
@@ -493,9 +494,15 @@ class Hub:
 
     def _confirmed(self, group: str) -> None:
         """Redis delivers this group from now on; what was committed before that moment stands in
-        the log. While the first subscriber still reads its snapshot there is nothing to compare.
+        the log.
         """
-        topic = self._topics.get(group)
+        # On the bulk group any stream's events may come.
+        for name in self._topics if group == BULK_GROUP else [group]:
+            self._to_be_verified(name)
+
+    def _to_be_verified(self, name: str) -> None:
+        """While the first subscriber still reads its snapshot there is nothing to compare."""
+        topic = self._topics.get(name)
         if topic is None:
             return
         if topic.cursor is None:
@@ -503,7 +510,7 @@ class Hub:
             return
         if not self._to_verify:
             self.loop.call_soon(self._start, self._verify)
-        self._to_verify.add(group)
+        self._to_verify.add(name)
 
     # What Redis did not bring
 

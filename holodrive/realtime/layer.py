@@ -161,13 +161,17 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
         """What a Redis key of ours is called: no other installation on the same Redis has it."""
         return f"{self._prefix}:{name}"
 
+    def channel_of(self, group: str) -> str:
+        """The Redis channel that brings this group's messages."""
+        return f"{self._prefix}__group__{group}"
+
     def addressed(self, wake_ups: Iterable[Sequence[Any]]) -> dict[int, list[tuple[str, bytes]]]:
         """For each shard's index, what to PUBLISH there: (channel, payload), in the layer's own
         format. Each wake-up begins with its group and its message.
         """
         by_shard: dict[int, list[tuple[str, bytes]]] = {}
         for group, message, *_ in wake_ups:
-            channel = f"{self._prefix}__group__{group}"
+            channel = self.channel_of(group)
             shard = _consistent_hash(channel, len(self._hosts))
             by_shard.setdefault(shard, []).append((channel, self.serialize(message)))
         return by_shard

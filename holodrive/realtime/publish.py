@@ -31,7 +31,9 @@ BULK_GROUP = "realtime.bulk"  # every hub is a member
 # Of what a wake-up looks like; another one's are not read. It changes when an older process could
 # not read them: a key more is ignored, and needs no new version.
 VERSION = 1
-_BULK_ABOVE = 20  # streams in one commit: from here on one wake-up for all costs less than one each
+# Streams in one commit: from so many on, one wake-up for all hubs costs less than one for each
+# stream. It does so sooner where there are no more hubs than that.
+_BULK_FROM = 21
 TIMEOUT = 0.25  # seconds, for a connect as for a reply; a healthy PUBLISH takes 0.15 ms
 _TIMEOUTS = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
 # One retry, for a connection that died unnoticed; a time-out is not retried.
@@ -79,6 +81,7 @@ class LocalHub(Protocol):
     """What `announce` needs of a hub (hub.py), callable from any thread."""
 
     loop: asyncio.AbstractEventLoop
+    waker: "LoopWaker"
 
     def published(self, news: News, wake_ups: Sequence[WakeUp]) -> None: ...
 
@@ -112,8 +115,8 @@ def announce(
         if cause is not None:
             cause = tracing.begin("publish", cause, events=len(events))
         news = News(events, told, doubts, cause)
-        wake_ups = _wake_ups(news)
         hubs = [hub for hub in _hubs.get(os.getpid(), ()) if not hub.loop.is_closed()]
+        wake_ups = _wake_ups(news, hubs[0].waker.hubs if hubs else _BULK_FROM)
         for index, hub in enumerate(hubs):
             hub.published(news, () if index else wake_ups)
         if not hubs:
@@ -152,12 +155,13 @@ def is_of_this_version(message: dict[str, Any]) -> bool:
     return message.get("v") == VERSION
 
 
-def _wake_ups(news: News) -> list[WakeUp]:
+def _wake_ups(news: News, hubs: int = _BULK_FROM) -> list[WakeUp]:
+    """For all processes together, so many hubs."""
     groups: dict[str, dict[str, list[Any]]] = {}
     for key, part in (("e", news.events), ("x", news.told)):
         for one in part:
             groups.setdefault(one[0], {}).setdefault(key, []).append(one)
-    if len(groups) > _BULK_ABOVE:
+    if len(groups) >= max(2, min(hubs, _BULK_FROM)):
         groups = {BULK_GROUP: {"e": list(news.events), "x": list(news.told)}}
     if news.doubts:
         groups.setdefault(BULK_GROUP, {})["d"] = list(news.doubts)
@@ -245,16 +249,18 @@ def _sync_waker() -> SyncWaker:
 
 class LoopWaker:
     """Wakes from a hub's event loop: what gathers while one pipeline is on its way leaves in the
-    next.
+    next. `hubs`: so many took the last wake-up for all of them; many, until there was one.
     """
 
     def __init__(self, layer: Any) -> None:
+        self.hubs = _BULK_FROM
         self._layer = layer
         self._breaker = Breaker()
         self._waiting: list[WakeUp] = []
         self._task: asyncio.Task[None] | None = None
         self._shards: list[redis.asyncio.Redis] = []
         if isinstance(layer, ConfirmedPubSubLayer):
+            self._bulk_channel = layer.channel_of(BULK_GROUP)
             retry = AsyncRetry(*_RETRY)
             self._shards = layer.clients(redis.asyncio.Redis, retry=retry, **_TIMEOUTS)
 
@@ -291,7 +297,9 @@ class LoopWaker:
             pipeline = self._shards[shard].pipeline(transaction=False)
             for channel, message in parts:
                 pipeline.publish(channel, message)
-            await pipeline.execute()
+            for (channel, _), receivers in zip(parts, await pipeline.execute(), strict=True):
+                if channel == self._bulk_channel:
+                    self.hubs = receivers
 
     async def close(self) -> None:
         """What waits still leaves, unless Redis takes too long."""

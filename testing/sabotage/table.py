@@ -107,6 +107,13 @@ DEFENCES = (
         f"{_T}/test_hub.py::test_what_was_committed_before_redis_has_confirmed_the_join_arrives",
     ),
     Defence(
+        "an acknowledged SUBSCRIBE to the bulk group reads the log of all streams",
+        f"{_R}/hub.py",
+        "        for name in self._topics if group == BULK_GROUP else [group]:",
+        "        for name in [group]:",
+        f"{_T}/test_hub.py::test_the_bulk_group_confirmed_reads_the_log_of_every_stream",
+    ),
+    Defence(
         "a leave that Redis did not hear of leaves the group as it was",
         f"{_R}/layer.py",
         "            await shard.unsubscribe_all(names)\n            for name in names:\n                self.groups.pop(name, None)",

@@ -202,6 +202,14 @@ async def test_a_join_confirmed_during_the_snapshot_is_verified_behind_it(hub, c
     await outbox.until(1)
 
 
+async def test_the_bulk_group_confirmed_reads_the_log_of_every_stream(hub, committed):
+    outbox = join(hub, 0)
+    committed.commit()  # its wake-up was for all hubs, and this one was not yet among them
+    hub._confirmed(publish.BULK_GROUP)
+    await outbox.until(1)
+    assert outbox.got == ["e1"]
+
+
 async def test_what_was_committed_before_redis_has_confirmed_the_join_arrives(committed):
     """On the real layer."""
     hub = Hub()
