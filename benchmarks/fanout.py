@@ -25,6 +25,7 @@ _PATIENCE = 8.0  # seconds of silence until what has not come counts as lost
 _SETTLE_SECONDS = 0.5  # after the last frame due: for doubled ones, and what the server still does
 _BEHIND_SECONDS = 1.0
 _TEXT_LENGTH = 120  # ours: the frame has more in it
+_FEWEST = 5  # messages in a run
 _numbers = itertools.count(1)
 
 
@@ -229,9 +230,18 @@ class Crowd:
             raise self._problem
 
 
+def _unstored(servers: Servers, name: str, kind: str = "serve") -> Server:
+    return servers.ours(name, kind, settings="benchmarks.unstored")
+
+
 CATALOGUE: dict[str, tuple[Dialect, Callable[[Servers], Server]]] = {
     "ours-serve": (OURS, lambda servers: servers.ours("ours-serve")),
     "ours-uvicorn": (OURS, lambda servers: servers.ours("ours-uvicorn", "uvicorn")),
+    "ours-serve-unstored": (OURS, lambda servers: _unstored(servers, "ours-serve-unstored")),
+    "ours-uvicorn-unstored": (
+        OURS,
+        lambda servers: _unstored(servers, "ours-uvicorn-unstored", "uvicorn"),
+    ),
     "tutorial-core": (TUTORIAL, lambda servers: servers.tutorial("tutorial-core", "core")),
     "tutorial-pubsub": (TUTORIAL, lambda servers: servers.tutorial("tutorial-pubsub", "pubsub")),
     "socketio": (SOCKETIO, lambda servers: servers.node("socketio")),
@@ -265,7 +275,7 @@ def run(
     speeds = (SLOW,) if name.startswith("tutorial") else (SLOW, FAST)
     for deliveries in (0, *speeds):  # the first is a warm-up
         rate = (deliveries or SLOW) / size
-        count = max(2, round(rate * bench.seconds)) if deliveries else 3
+        count = max(_FEWEST, round(rate * bench.seconds)) if deliveries else 3
         numbers = range(first := next(_numbers), first + count)
         for _ in range(count - 1):
             next(_numbers)

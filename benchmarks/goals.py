@@ -53,6 +53,10 @@ def goals(rows: Sequence[Row]) -> list[Goal]:
     for size in (500, 2_000):
         load = f"{size} sockets, "
         for ours, peer, limit, rate in (
+            ("ours-serve-unstored", "socketio", 0.8, FAST),
+            ("ours-serve-unstored", "nchan", 1.5, FAST),
+            ("ours-serve-unstored", "tutorial-pubsub", 0.05, SLOW),
+            ("ours-uvicorn-unstored", "socketio", 1.2, FAST),
             ("ours-serve", "socketio", 0.8, FAST),
             ("ours-serve", "nchan", 1.5, FAST),
             ("ours-serve", "tutorial-pubsub", 0.05, SLOW),

@@ -1,5 +1,7 @@
 """What an authenticated socket costs that does nothing, and what it makes others cost."""
 
+from typing import NamedTuple
+
 from benchmarks.bench import Bench, Meter
 from benchmarks.listeners import Listeners
 from benchmarks.persisted import Pairs
@@ -9,6 +11,7 @@ _BASE = 100  # sockets open before the first reading: what is loaded once is in 
 _FEW = 10
 _EVENTS = 50.0  # messages a second
 _TALKING = 5  # pairs
+_HEARTBEAT = 25.0  # seconds
 
 
 def measure(bench: Bench) -> None:
@@ -28,7 +31,7 @@ def _run(bench: Bench, name: str, server: Server) -> None:
     talkers.run(Pairs.join)
     listeners.run(Listeners.join, _FEW)
     talkers.run(Pairs.pace, _EVENTS, bench.seconds)  # warm
-    few = _cost_of_events(bench, server, talkers, idle_share=0.0)
+    few = _cost_of_events(bench, server, talkers, listeners)
 
     listeners.run(Listeners.join, _BASE)
     base = server.memory()
@@ -49,23 +52,32 @@ def _run(bench: Bench, name: str, server: Server) -> None:
 
     listeners.run(Listeners.join, many)
     listeners.run(Listeners.rest, 2.0)
-    meter = Meter(server)
-    listeners.run(Listeners.rest, max(5.0, rest / 2))
-    idle = meter.per("", 1)["CPU share"]
-    crowded = _cost_of_events(bench, server, talkers, idle)
+    crowded = _cost_of_events(bench, server, talkers, listeners)
     figures = {
-        f"CPU us/event with {_FEW}": few,
-        f"CPU us/event with {many:,}": crowded,
-        "change %": 100 * (crowded / few - 1),
-        "idle CPU % of a core": 100 * idle,
+        f"CPU us/event with {_FEW}": few.each,
+        f"CPU us/event with {many:,}": crowded.each,
+        "change %": 100 * (crowded.each / few.each - 1),
+        "idle CPU % of a core": 100 * crowded.idle_share,
     }
     bench.record("idle", name, "cost of an event beside idle sockets", figures)
 
 
-def _cost_of_events(bench: Bench, server: Server, talkers, idle_share: float) -> float:  # type: ignore[no-untyped-def]
-    """Microseconds of a message, without what the idle sockets use meanwhile anyway."""
+class _Cost(NamedTuple):
+    each: float  # microseconds of a message
+    idle_share: float  # of a core, without any
+
+
+def _cost_of_events(  # type: ignore[no-untyped-def]
+    bench: Bench, server: Server, talkers, listeners
+) -> _Cost:
+    """The cost of a message, without what the sockets use meanwhile anyway. That comes in waves, as
+    they have connected: so both readings are of a whole heartbeat.
+    """
+    seconds = bench.seconds if bench.quick else _HEARTBEAT
     meter = Meter(server)
-    talk = talkers.run(Pairs.pace, _EVENTS, bench.seconds)
+    listeners.run(Listeners.rest, seconds)
+    idle = meter.per("", 1)["CPU share"]
+    meter = Meter(server)
+    talk = talkers.run(Pairs.pace, _EVENTS, seconds)
     figures = meter.per("message", talk.messages)
-    share = figures["CPU share"]
-    return figures["CPU us/message"] * max(0.0, 1 - idle_share / share)
+    return _Cost(figures["CPU us/message"] * max(0.0, 1 - idle / figures["CPU share"]), idle)

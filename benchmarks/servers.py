@@ -131,13 +131,19 @@ class Servers:
         self._count = 0
 
     def ours(
-        self, name: str, kind: str = "serve", database: str = "sqlite", count: int = 1
+        self,
+        name: str,
+        kind: str = "serve",
+        database: str = "sqlite",
+        count: int = 1,
+        settings: str = "holodrive.settings",
     ) -> Server:
         """Our application by `manage.py serve` or uvicorn; several processes share the port."""
         home, valkey = self._parts(name)
         url = self._database(home, database, self._seed(database))
         environment = {
             **LIMITS, **_ENVIRONMENT, "DATABASE_URL": url, "REDIS_URL": valkey.url,
+            "DJANGO_SETTINGS_MODULE": settings,
         }  # fmt: skip
         command = [*_SERVE, *(["--reuse-port"] if count > 1 else [])]
         return self._start(
