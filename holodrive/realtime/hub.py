@@ -71,13 +71,23 @@ class Subscription:
     caught up.
     """
 
-    __slots__ = ("cursor", "held", "held_bytes", "on_removed", "outbox", "topic", "user_id")
+    __slots__ = (
+        "cursor",
+        "held",
+        "held_bytes",
+        "on_removed",
+        "outbox",
+        "topic",
+        "user_id",
+        "writer",
+    )
 
     def __init__(
         self, topic: "_Topic", outbox: Outbox, user_id: int, on_removed: Callable[[], None]
     ) -> None:
         self.topic = topic
         self.outbox = outbox
+        self.writer = outbox.writer
         self.user_id = user_id
         self.on_removed = on_removed
         self.cursor = 0
@@ -89,8 +99,9 @@ class Subscription:
             self._keep(seq, frame)
         elif seq > self.cursor:
             self.cursor = seq
-            self.outbox.send(frame)
-            if frame.removes == self.user_id:
+            if not self.writer.at_once(frame.bytes):
+                self.outbox.send(frame)
+            if frame.removes and frame.removes == self.user_id:
                 self.hold()  # nothing behind it goes out before the right to be here is known
                 self.on_removed()
 
@@ -371,7 +382,8 @@ class Hub:
         frame, count = SharedFrame(text), 0
         for subscription in topic.subscriptions:
             if subscription.user_id != except_user and subscription.held is None:
-                subscription.outbox.send(frame, ephemeral=True)
+                if not subscription.writer.at_once(frame.bytes):
+                    subscription.outbox.send(frame, ephemeral=True)
                 count += 1
         metrics.deliveries.inc(count)
 
