@@ -55,9 +55,11 @@ class Worker:
     def __init__(self, now: Callable[[], datetime] = timezone.now) -> None:
         self._now = now
         self._stop = threading.Event()
+        self._behind = now()
 
     def run(self, stop: threading.Event) -> None:
         self._stop = stop
+        metrics.lag.set_function(self.lag)
         while not stop.is_set():
             done = 0
             try:
@@ -73,8 +75,12 @@ class Worker:
 
     def work(self) -> int:
         """Push what is due, one batch; how many tags that was."""
+        now = self._now()
         # Without a transaction: on SQLite one would keep all writers waiting.
-        if not Push.objects.filter(due_at__lte=self._now()).exists():
+        due = Push.objects.filter(due_at__lte=now).order_by("due_at")
+        oldest = due.values_list("due_at", flat=True).first()
+        self._behind = oldest or now
+        if oldest is None:
             return 0
         tasks = self._take()
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as threads:
@@ -84,6 +90,12 @@ class Worker:
         for task in tasks:
             self._settle(task)
         return len(tasks)
+
+    def lag(self) -> float:
+        """Seconds since the oldest push that waits fell due; since the last look, if nothing was
+        due then, so that it grows while this worker hangs or the database is away.
+        """
+        return (self._now() - self._behind).total_seconds()
 
     # Taking
 

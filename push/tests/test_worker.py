@@ -327,6 +327,22 @@ def test_a_mistake_of_a_back_end_stops_neither_the_others_nor_the_worker(
     assert worker.work() == 0
 
 
+def test_the_lag_is_that_of_the_oldest_that_waits_and_grows_while_nobody_looks(
+    rider, phone, notify, worker, clock, recorder
+):
+    clock.move(5)
+    worker.work()
+    assert worker.lag() == 0
+    clock.move(90)  # it hangs
+    assert worker.lag() == 90
+    notify(rider)
+    clock.move(5 + 60)
+    worker.work()  # what it has just taken was due for a minute
+    assert 55 <= worker.lag() <= 65
+    worker.work()
+    assert worker.lag() == 0
+
+
 def test_what_is_a_day_old_is_not_pushed_any_more(rider, phone, notify, worker, clock, recorder):
     notify(rider)
     clock.move(timedelta(days=1, seconds=1).total_seconds())
