@@ -7,7 +7,7 @@
 # make soak   the promises, each proved by numbers; minutes
 # make rolling  a rolling deploy under 2,000 sockets; with ARGS="--set sockets=500" fewer
 # make sabotage   one defence after another taken away: its test must notice; minutes
-# make bench  our servers beside their peers; 20 minutes, with ARGS=--quick a few
+# make bench  our servers beside their peers; 45 minutes, with ARGS=--quick a few
 
 PYTHON ?= python3
 BIN := .venv/bin

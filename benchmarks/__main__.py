@@ -1,6 +1,6 @@
 """Measures our servers beside their peers; `make bench` runs all scenarios.
 
-  python -m benchmarks                                          everything, some 20 minutes
+  python -m benchmarks                                          everything, some 45 minutes
   python -m benchmarks --quick                                  everything, once and briefly
   python -m benchmarks persisted --only ours-serve-sqlite --seconds 10
 

@@ -150,21 +150,28 @@ class Outbox:
 class DirectOutbox(Outbox):
     """Writes shared frames straight to the transport."""
 
+    writer: FrameWriter
+
     def __init__(self, send: Send, limit: int, write: FrameWriter) -> None:
         super().__init__(send, limit)
-        self.waiting = write.waiting  # type: ignore[method-assign]
-        self._drained = write.drained  # type: ignore[method-assign]
-        self._write_behind = write
         self.writer = write
-        self.forget_handshake = write.forget_handshake  # type: ignore[method-assign]
         write.restart_in_band()
 
     def send(self, frame: SharedFrame, *, ephemeral: bool = False) -> None:
         if not self.writer.at_once(frame.bytes):
             super().send(frame, ephemeral=ephemeral)
 
+    def waiting(self) -> int:
+        return self.writer.waiting()
+
+    def forget_handshake(self) -> None:
+        self.writer.forget_handshake()
+
+    async def _drained(self) -> None:
+        await self.writer.drained()
+
     def _write(self, frame: SharedFrame) -> None:
-        self._write_behind(frame.bytes)
+        self.writer(frame.bytes)
 
 
 class QueuedOutbox(Outbox):
