@@ -1,6 +1,8 @@
 """Which groups a commit wakes: one wake-up for all hubs, where they are few beside its streams."""
 
 import asyncio
+import copy
+import uuid
 
 import pytest
 
@@ -25,8 +27,11 @@ def test_all_are_woken_at_once_when_that_takes_less(streams, hubs, wakes_all):
     assert [one for wake_up in wake_ups for one in wake_up.message.get("x", ())] == told
 
 
-async def test_the_answer_to_a_wake_up_for_all_says_how_many_hubs_there_are():
-    """On the real layer."""
+async def test_the_answer_to_a_wake_up_for_all_says_how_many_hubs_there_are(settings):
+    """On the real layer, as an installation of its own: hubs of other tests may be there still."""
+    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
+    layers["default"]["CONFIG"]["prefix"] = uuid.uuid4().hex
+    settings.CHANNEL_LAYERS = layers
     hub = Hub()
     try:
         assert hub.waker.hubs > 1
