@@ -71,23 +71,13 @@ class Subscription:
     caught up.
     """
 
-    __slots__ = (
-        "cursor",
-        "held",
-        "held_bytes",
-        "on_removed",
-        "outbox",
-        "topic",
-        "user_id",
-        "writer",
-    )
+    __slots__ = ("cursor", "held", "held_bytes", "on_removed", "outbox", "topic", "user_id")
 
     def __init__(
         self, topic: "_Topic", outbox: Outbox, user_id: int, on_removed: Callable[[], None]
     ) -> None:
         self.topic = topic
         self.outbox = outbox
-        self.writer = outbox.writer
         self.user_id = user_id
         self.on_removed = on_removed
         self.cursor = 0
@@ -99,9 +89,8 @@ class Subscription:
             self._keep(seq, frame)
         elif seq > self.cursor:
             self.cursor = seq
-            if not self.writer.at_once(frame.bytes):
-                self.outbox.send(frame)
-            if frame.removes and frame.removes == self.user_id:
+            self.outbox.send(frame)
+            if frame.removes == self.user_id:
                 self.hold()  # nothing behind it goes out before the right to be here is known
                 self.on_removed()
 
@@ -382,8 +371,7 @@ class Hub:
         frame, count = SharedFrame(text), 0
         for subscription in topic.subscriptions:
             if subscription.user_id != except_user and subscription.held is None:
-                if not subscription.writer.at_once(frame.bytes):
-                    subscription.outbox.send(frame, ephemeral=True)
+                subscription.outbox.send(frame, ephemeral=True)
                 count += 1
         metrics.deliveries.inc(count)
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from holodrive.realtime import metrics
 from holodrive.realtime.wire import CloseCode
-from holodrive.realtime.writers import FrameWriter, NoWriter, writer
+from holodrive.realtime.writers import FrameWriter, writer
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +59,7 @@ metrics.outbox_bytes.set_function(lambda: sum(outbox.waiting() for outbox in lis
 
 
 class Outbox:
-    """The bounded way out of one socket. Not thread-safe: use it on the event loop. Who has many
-    asks `writer.at_once` first, and `send` only if it would not: `send` takes three times as long.
-    """
-
-    writer: FrameWriter | NoWriter = NoWriter()
+    """The bounded way out of one socket. Not thread-safe: use it on the event loop."""
 
     def __init__(self, send: Send, limit: int) -> None:
         self._send = send
@@ -71,7 +67,7 @@ class Outbox:
         _open.add(self)
         self._owner = asyncio.current_task()
         self._closing: asyncio.Task[None] | None = None
-        self._queued_frames = 0
+        self.frames = 0
         self.closed: CloseCode | None = None
         self.is_abandoned = False  # its client does not even take the close
 
@@ -89,19 +85,13 @@ class Outbox:
             if ephemeral and 2 * after > self._limit:
                 metrics.outbox_dropped.inc()
                 return
-        self._queued_frames += 1
+        self.frames += 1
         self._write(frame)
-
-    @property
-    def frames(self) -> int:
-        """How many were sent."""
-        return self._queued_frames + self.writer.frames
 
     def close(self, code: CloseCode) -> None:
         """Close the socket behind what is queued; later frames are dropped."""
         if self.closed is None:
             self.closed = code
-            self.writer.end()
             self._closing = asyncio.get_running_loop().create_task(self._close(code))
 
     async def ready(self) -> bool:
@@ -150,28 +140,23 @@ class Outbox:
 class DirectOutbox(Outbox):
     """Writes shared frames straight to the transport."""
 
-    writer: FrameWriter
-
     def __init__(self, send: Send, limit: int, write: FrameWriter) -> None:
         super().__init__(send, limit)
-        self.writer = write
+        self.waiting = write.waiting  # type: ignore[method-assign]
+        self._drained = write.drained  # type: ignore[method-assign]
+        self._at_once = write.at_once
+        self._write_bytes = write
+        self.forget_handshake = write.forget_handshake  # type: ignore[method-assign]
         write.restart_in_band()
 
     def send(self, frame: SharedFrame, *, ephemeral: bool = False) -> None:
-        if not self.writer.at_once(frame.bytes):
+        if self.closed is None and self._at_once(frame.bytes):
+            self.frames += 1
+        else:
             super().send(frame, ephemeral=ephemeral)
 
-    def waiting(self) -> int:
-        return self.writer.waiting()
-
-    def forget_handshake(self) -> None:
-        self.writer.forget_handshake()
-
-    async def _drained(self) -> None:
-        await self.writer.drained()
-
     def _write(self, frame: SharedFrame) -> None:
-        self.writer(frame.bytes)
+        self._write_bytes(frame.bytes)
 
 
 class QueuedOutbox(Outbox):

@@ -67,38 +67,32 @@ class Gate:
 class FrameWriter:
     """Writes finished WebSocket frames to one client (see `writers.FrameWriter`)."""
 
-    # A delivery touches nothing else of a socket but its file: memory that is cold by then costs
-    # more than all that is done with it.
-    __slots__ = ("_gate", "_send", "_transport", "frames", "is_clear", "is_in_band", "protocol")
+    __slots__ = ("_gate", "_tcp", "is_in_band", "protocol")
 
     def __init__(self, protocol: WebSocketProtocol) -> None:
         self.protocol = protocol
         self.is_in_band = False
-        self.is_clear = False
-        self.frames = 0
         self._gate = Gate()
-        self._transport: Any = protocol.transport
-        self._transport.unregisterProducer()  # that of the HTTP request that this was
-        self._transport.registerProducer(self._gate, True)
-        # Whoever has accepted it, the `daphne` command as well. Any other transport (TLS wraps one)
-        # gets ordinary writes.
-        if type(self._transport) is tcp.Server:
-            self._send = self._transport.socket.send
-            Connection.adopt(self._transport, self)
+        transport = protocol.transport
+        # The private names that are looked at below are of a TCP connection. Any other transport
+        # (TLS wraps one, and would pass them through to the bare socket) gets ordinary writes.
+        self._tcp = transport if isinstance(transport, tcp.Connection) else None
+        transport.unregisterProducer()  # that of the HTTP request that this was
+        transport.registerProducer(self._gate, True)
 
     def at_once(self, frame: bytes) -> bool:
         """Twisted's own write would wait for the next turn of its reactor."""
-        if not self.is_clear:
+        tcp = self._tcp
+        if tcp is None or tcp._tempDataLen or tcp.dataBuffer or self.protocol.state != _OPEN:
             return False
         try:
-            taken = self._send(frame)
+            taken = tcp.socket.send(frame)
         except BlockingIOError:
             return False
         except OSError:
             return True  # Twisted finds out by itself at the next read
         if taken < len(frame):
-            self._transport.write(frame[taken:])
-        self.frames += 1
+            tcp.write(frame[taken:])  # type: ignore[no-untyped-call]
         return True
 
     def __call__(self, frame: bytes) -> None:
@@ -106,18 +100,10 @@ class FrameWriter:
         if protocol.state == _OPEN and protocol.transport is not None:
             protocol.transport.write(frame)
 
-    def end(self) -> None:
-        self.is_clear = False
-        if isinstance(self._transport, Connection):
-            self._transport.writer = None
-
     def waiting(self) -> int:
         """What the operating system has not taken yet; 0 where that cannot be known."""
-        at = self._transport
-        # The names are a TCP connection's own. (TLS would pass them through.)
-        if not isinstance(at, tcp.Connection):
-            return 0
-        return len(at.dataBuffer) - at.offset + at._tempDataLen
+        tcp = self._tcp
+        return 0 if tcp is None else len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen
 
     async def drained(self) -> None:
         await self._gate.passed()
@@ -131,35 +117,6 @@ class FrameWriter:
         protocol.http_headers = protocol.request.headers = protocol.request.params = nothing
         protocol.http_request_data, protocol.clean_headers = b"", ()
         protocol._transport_details = None
-
-
-class Connection(tcp.Server):
-    """Twisted's, which tells its socket's writer when something begins to wait here, whoever wrote
-    it, and when nothing does any more.
-    """
-
-    writer: FrameWriter | None = None
-
-    @classmethod
-    def adopt(cls, transport: Any, writer: FrameWriter) -> None:
-        transport.__class__ = cls
-        transport.writer = writer
-
-    def startWriting(self) -> None:
-        if self.writer is not None:
-            self.writer.is_clear = False
-        super().startWriting()  # type: ignore[no-untyped-call]
-
-    def doWrite(self) -> Any:
-        problem = super().doWrite()  # type: ignore[no-untyped-call]
-        writer = self.writer
-        if writer is not None and problem is None and not self.disconnecting:
-            writer.is_clear = writer.protocol.state == _OPEN and not writer.waiting()
-        return problem
-
-    def connectionLost(self, reason: Any) -> None:
-        super().connectionLost(reason)
-        self.writer = None
 
 
 class Protocol(WebSocketProtocol):

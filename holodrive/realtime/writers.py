@@ -12,10 +12,8 @@ EXTENSION = "holodrive.write_frame"  # the scope extension that server.py offers
 
 class FrameWriter(Protocol):
     """What the scope extension is: writes finished frames, and knows what the transport still
-    holds. `frames`: so many were handed over at once.
+    holds.
     """
-
-    frames: int
 
     def at_once(self, frame: bytes) -> bool:
         """Hand it to the operating system in this very call. False if it was not written, since
@@ -24,9 +22,6 @@ class FrameWriter(Protocol):
 
     def __call__(self, frame: bytes) -> None:
         """Write it behind what waits; nothing if the socket is gone."""
-
-    def end(self) -> None:
-        """Write nothing at once any more."""
 
     def waiting(self) -> int:
         """Bytes that the operating system has not taken yet."""
@@ -41,39 +36,21 @@ class FrameWriter(Protocol):
         """Drop what nobody reads any more: it would stay for as long as the socket."""
 
 
-class NoWriter:
-    """Of a socket whose server is not known here."""
-
-    frames = 0
-
-    def at_once(self, frame: bytes) -> bool:
-        return False
-
-    def end(self) -> None:
-        """Nothing is ever written at once."""
-
-
 class UvicornWriter:
     """Writes past uvicorn's `send` to the asyncio transport that it has, too."""
 
-    __slots__ = ("_is_over", "_protocol", "_transport", "frames")
+    __slots__ = ("_protocol", "_transport")
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
-        self._is_over = False
-        self.frames = 0
 
     def at_once(self, frame: bytes) -> bool:
         transport = self._transport
-        if self._is_over or transport.get_write_buffer_size() or transport.is_closing():
+        if transport.get_write_buffer_size() or transport.is_closing():
             return False
         transport.write(frame)
-        self.frames += 1
         return True
-
-    def end(self) -> None:
-        self._is_over = True
 
     def __call__(self, frame: bytes) -> None:
         if not self._transport.is_closing():
