@@ -1,5 +1,7 @@
 """`make test`: the suite on each database, and a summary that names what did not run.
 
+What fails is run once more, alone, when the rest is through. A test that passes then is printed as
+FLAKY, with its first traceback, and does not fail the run; it is a fault to mend all the same.
 Under CI=true a part that is missing is an error.
 """
 
@@ -8,8 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
+from testing import outcomes
+from testing.outcomes import Outcomes
 from testing.services import program
 
 # These choose their database themselves, or have none: once is enough.
@@ -42,45 +49,74 @@ ONCE = (
 # Tests wait for processes more than they compute. Each worker has its own database and Valkey, and
 # takes file after file in the order of conftest.py.
 _SPREAD = ("--dist", "loadfile", "--no-loadscope-reorder")
+_MOST_AGAIN = 20  # more failures than that are no accident
 
 
-class _Run:
-    """The suite on one database, in its own process; what it prints is kept until asked for."""
+_PYTEST = (sys.executable, "-m", "pytest", "-p", "testing.outcomes", "-q")
 
-    def __init__(self, stack: ExitStack, database: str, *, whole: bool) -> None:
+
+class Run:
+    """One pytest process on one database; what it prints is kept until asked for, unless aloud."""
+
+    def __init__(
+        self, stack: ExitStack, database: str, options: Sequence[str], *, aloud: bool = False
+    ) -> None:
         self.database = database
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
-        stack.callback(self._output.close)
-        ignored = [] if whole else [f"--ignore={path}" for path in ONCE]
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holodrive-run-")))
+        self._outcomes = home / "outcomes.json"
+        self._printed = None if aloud else stack.enter_context((home / "printed").open("w+b"))
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-rs",
-                "--durations=15",
-                *("-n", "3" if whole else "2"),
-                *_SPREAD,
-                *ignored,
-                *sys.argv[1:],
-            ],
+            [*_PYTEST, f"--outcomes={self._outcomes}", *options],
             env=os.environ | {"TEST_DATABASE": database},
-            stdout=None if whole else self._output,
-            stderr=None if whole else subprocess.STDOUT,
+            stdout=self._printed,
+            stderr=self._printed and subprocess.STDOUT,
         )
         stack.callback(self._process.wait)
         stack.callback(self._process.terminate)
 
-    def report(self) -> int:
-        """Wait for the end, print what was kept; the exit code."""
+    def wait(self) -> Outcomes | None:
+        """Its outcomes; None if pytest did not come to the end of the suite."""
         code = self._process.wait()
-        self._output.seek(0)
-        print(f"\n== The suite on {self.database}: what it printed is", end=" ", flush=True)
-        print(
-            "above" if not (kept := self._output.read().decode()) else f"this\n{kept}", flush=True
-        )
-        return code
+        return outcomes.read(self._outcomes) if code in (0, 1) else None
+
+    def printed(self) -> str | None:
+        """What it has printed; None if it was aloud."""
+        if self._printed is None:
+            return None
+        self._printed.seek(0)
+        return self._printed.read().decode(errors="replace")
+
+
+def failing_again(
+    database: str, found: Outcomes | None, options: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """The tests that fail alone as well, and those that do not: these are printed as FLAKY.
+
+    After a run that did not come to its end, or in which much failed, nothing is tried again.
+    """
+    if found is None or found.broken:
+        return ["the run itself"], []
+    if len(found.failed) > _MOST_AGAIN:
+        return list(found.failed), []
+    failed, flaky = [], []
+    for test, traceback in found.failed.items():
+        print(f"\n== Once more, alone, on {database}: {test}", flush=True)
+        with ExitStack() as stack:
+            run = Run(stack, database, [*options, test])
+            if run.wait() == Outcomes(passed=1):
+                flaky.append(test)
+                print(f"FLAKY {test} on {database}: it passes alone; it failed with\n{traceback}")
+            else:
+                failed.append(test)
+                print(run.printed())
+    return failed, flaky
+
+
+def _suite(stack: ExitStack, database: str, seed: str, *, whole: bool) -> Run:
+    ignored = [] if whole else [f"--ignore={path}" for path in ONCE]
+    workers = "3" if whole else "2"
+    options = ["-rs", "--durations=15", seed, "-n", workers, *_SPREAD, *ignored, *sys.argv[1:]]
+    return Run(stack, database, options, aloud=whole)
 
 
 def main() -> int:
@@ -92,17 +128,34 @@ def main() -> int:
         databases.append("postgresql")
     except FileNotFoundError as problem:
         missing.append(f"the suite on PostgreSQL: no {problem}")
-    failed = []
+    seed = f"--randomly-seed={int(time.time())}"  # the same when a test is run again
+    ended: dict[str, Outcomes | None] = {}
     with ExitStack() as stack:
-        runs = [_Run(stack, database, whole=database == databases[0]) for database in databases]
-        for run in runs:
-            if run.report():
-                failed.append(run.database)
+        for run in [_suite(stack, name, seed, whole=name == databases[0]) for name in databases]:
+            ended[run.database] = run.wait()
+            print(f"\n== The suite on {run.database}: what it printed is", end=" ", flush=True)
+            print("above" if (printed := run.printed()) is None else f"this\n{printed}", flush=True)
+    again = {name: failing_again(name, found, [seed]) for name, found in ended.items()}
+    return _summary(ended, again, missing)
+
+
+def _summary(
+    ended: dict[str, Outcomes | None],
+    again: dict[str, tuple[list[str], list[str]]],
+    missing: Sequence[str],
+) -> int:
+    """Print it, with the counts in the last line; the exit code."""
     for part in missing:
         print(f"did not run: {part}")
-    if failed:
-        print(f"failed on {', '.join(failed)}")
-    return 1 if failed or (missing and os.environ.get("CI") == "true") else 0
+    for name, (failed, flaky) in again.items():
+        for word, tests in (("FLAKY", flaky), ("FAILED", failed)):
+            for test in tests:
+                print(f"{word} on {name}: {test}")
+    known = [found for found in ended.values() if found is not None]
+    passed = sum(found.passed for found in known) + sum(len(flaky) for _, flaky in again.values())
+    count = sum(len(failed) for failed, _ in again.values())
+    print(f"{passed} passed, {count} failed, {sum(found.skipped for found in known)} skipped")
+    return 1 if count or (missing and os.environ.get("CI") == "true") else 0
 
 
 if __name__ == "__main__":

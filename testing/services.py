@@ -19,6 +19,7 @@ from pathlib import Path
 import redis
 
 from holodrive.realtime import embedded
+from testing.patience import ANSWER
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,7 +58,7 @@ class Valkey:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + ANSWER
         while True:
             try:
                 with redis.Redis(port=self.port, socket_timeout=1) as client:
@@ -161,9 +162,21 @@ stop = _running.close
 atexit.register(stop)
 
 
+def let_interrupts_through() -> None:
+    """Give the processes that this one starts the default handler of SIGINT.
+
+    A shell ignores it for what it starts in the background, and so would every descendant: the
+    tests of Ctrl-C would wait in vain. A handler of ours, unlike an ignored signal, is not
+    inherited through exec.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+
+
 def prepare() -> None:
     """Start a Valkey and a database, and say so in the environment; both end with this process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a terminated run cleans up as well
+    let_interrupts_through()
     valkey = Valkey()
     _running.callback(valkey.kill)
     if os.environ.get("TEST_DATABASE") == "postgresql":
