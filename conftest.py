@@ -19,7 +19,8 @@ from django.test import TransactionTestCase
 from holodrive.realtime import log
 from testing import services
 from testing.browser import Site, context_of, running_chromium, session_of
-from testing.client import PATIENCE, RemoteSocket, Socket, access_token
+from testing.client import RemoteSocket, Socket, access_token
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 from testing.services import Valkey
 

@@ -11,6 +11,7 @@ from django.test import Client
 
 from testing.client import wait_until
 from testing.parts import missing
+from testing.patience import patience
 from testing.server import ServerProcess
 from testing.services import ROOT
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 STRICT = "default-src 'self'; connect-src 'self' ws: wss:"
-PATIENCE = 15_000  # milliseconds
-RECONNECT = 45_000  # two of the longest backoffs, and a start of the server
+PATIENCE = 1000 * patience(15)  # milliseconds
+RECONNECT = 1000 * patience(45)  # two of the longest backoffs, and a start of the server
 _NODE = ROOT / "testing" / "node"
 _AXE = _NODE / "node_modules" / "axe-core" / "axe.min.js"
 _OPTIONS = [
@@ -112,7 +113,7 @@ def accessibility_problems(page: "Page", *selectors: str) -> list[str]:
     if not _AXE.exists():
         npm = shutil.which("npm") or missing("Accessibility", "npm (Debian: npm)")
         install = [npm, "ci", "--no-audit", "--no-fund"]
-        subprocess.run(install, cwd=_NODE, capture_output=True, timeout=120)
+        subprocess.run(install, cwd=_NODE, capture_output=True, timeout=patience(120))
     if not _AXE.exists():
         missing("Accessibility", "axe-core (npm ci in testing/node)")
     page.evaluate(_AXE.read_text())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-PATIENCE = 5.0  # seconds that a test waits for what was promised; events are promised within 3
+from testing.patience import ANSWER, PATIENCE
 
 
 def wait_until(
@@ -122,6 +122,7 @@ class RemoteSocket:
         from websockets.sync.client import connect
 
         headers = dict(options.pop("headers", {}))
+        options = {"open_timeout": ANSWER, "ping_timeout": ANSWER, **options}
         if user is not None:
             headers |= bearer(access_token(user))
         self._stack = ExitStack()

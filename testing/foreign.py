@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from testing.client import PATIENCE
+from testing.patience import ANSWER, PATIENCE, patience
 from testing.services import ROOT
 
 _NODE = ROOT / "testing" / "node"
@@ -80,6 +80,7 @@ class PythonSocket(Foreign):
                 subprotocols=[Subprotocol(name) for name in protocols] or None,
                 open_timeout=PATIENCE,
                 close_timeout=PATIENCE,
+                ping_timeout=ANSWER,
                 proxy=None,
             )
         except InvalidStatus as refusal:
@@ -185,7 +186,7 @@ def missing_for_node() -> list[str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=patience(120),
         )
         if install.returncode:
             missing = [f"ws (npm ci in testing/node: {install.stderr.strip()[-300:]})"]

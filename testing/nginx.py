@@ -14,6 +14,7 @@ from typing import Any
 
 import trustme
 
+from testing.patience import ANSWER
 from testing.services import ROOT, free_port
 
 HOST = "rides.example.com"
@@ -89,7 +90,7 @@ class Nginx:
     def _start(self) -> None:
         command = [program(), "-p", str(self.home), "-c", str(self.home / "nginx.conf")]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + ANSWER
         while not self._listens():
             assert self._process.poll() is None, (self.home / "main.log").read_text()
             assert time.monotonic() < deadline, "nginx does not listen"
@@ -108,17 +109,17 @@ class Nginx:
 
         return connect(
             f"wss://{HOST}:{self.port}{path}",
-            sock=socket.create_connection(("127.0.0.1", self.port), 20, (source, 0)),
+            sock=socket.create_connection(("127.0.0.1", self.port), ANSWER, (source, 0)),
             ssl=self.tls,
             server_hostname=HOST,
             compression=None,
-            **options,
+            **{"open_timeout": ANSWER, "ping_timeout": ANSWER, **options},
         )
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Status and decoded JSON (or text) of a GET over TLS, by the public name."""
-        connection = HTTPSConnection(HOST, self.port, context=self.tls, timeout=20)
-        plain = socket.create_connection(("127.0.0.1", self.port), 20)
+        connection = HTTPSConnection(HOST, self.port, context=self.tls, timeout=ANSWER)
+        plain = socket.create_connection(("127.0.0.1", self.port), ANSWER)
         connection.sock = self.tls.wrap_socket(plain, server_hostname=HOST)
         with closing(connection):
             connection.request("GET", path, headers={"Host": HOST, **(headers or {})})
@@ -135,5 +136,5 @@ class Nginx:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(ANSWER)
         shutil.rmtree(self.home, ignore_errors=True)

@@ -6,7 +6,7 @@ import socket
 import struct
 from pathlib import Path
 
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3

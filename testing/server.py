@@ -12,9 +12,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from testing.patience import ANSWER, PATIENCE, START
 from testing.services import ROOT, free_port
 
-_START_SECONDS = 60
 _COMMANDS = {
     "serve": ["manage.py", "serve", "--bind", "127.0.0.1:{port}"],
     "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "holodrive.asgi:application"],
@@ -68,10 +68,10 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + START
         while True:
             try:
-                with urlopen(f"http://{self.address}/healthz", timeout=5):
+                with urlopen(f"http://{self.address}/healthz", timeout=PATIENCE):
                     return
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
@@ -79,14 +79,14 @@ class ServerProcess:
                     raise AssertionError(f"the server did not start:\n{self.log()}") from None
                 time.sleep(0.02)
 
-    def stop(self, seconds: float = 20) -> int:
+    def stop(self, seconds: float = ANSWER) -> int:
         """SIGTERM; the exit code. Fails if that takes longer."""
         return self._end(signal.SIGTERM, seconds)
 
     def kill(self) -> int:
         return self._end(signal.SIGKILL)
 
-    def _end(self, how: signal.Signals, seconds: float = 20) -> int:
+    def _end(self, how: signal.Signals, seconds: float = ANSWER) -> int:
         if self.process is None:
             return 0
         self.process.send_signal(how)
@@ -111,7 +111,7 @@ class ServerProcess:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START,
         )
         assert run.returncode == 0, run.stderr
         return run.stdout
@@ -125,7 +125,7 @@ class ServerProcess:
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             request.add_header(name, value)
         try:
-            with urlopen(request, timeout=20) as response:  # noqa: S310
+            with urlopen(request, timeout=ANSWER) as response:  # noqa: S310
                 status, text = response.status, response.read().decode()
         except HTTPError as refusal:
             status, text = refusal.code, refusal.read().decode()

@@ -27,6 +27,7 @@ from testing.browser import (
     tighten,
 )
 from testing.client import wait_until
+from testing.patience import patience
 from testing.services import Valkey
 
 if TYPE_CHECKING:
@@ -954,7 +955,7 @@ def test_where_sockets_are_blocked_it_asks_over_rest_and_says_so(browser, rider,
     expect(texts(page)).to_have_text(expected)
     newest = Message.objects.latest("pk").pk
     read = Participant.objects.filter(role="support", last_read_id=newest)
-    wait_until(read.exists, seconds=15)
+    wait_until(read.exists, seconds=patience(15))
     expect(page.locator(".console-badge")).to_have_count(0)
     is_open.append(True)
     wake(page)

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from holodrive.realtime.models import LastSeen
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 
 SECONDS = 2.0
 FAST = {"REALTIME_PRESENCE_SECONDS": str(SECONDS)}

@@ -16,7 +16,7 @@ from chat import audit, queue_events, services, workflow
 from chat.models import AppendOnlyError, AuditEntry, Conversation, Message
 from holodrive.realtime import log
 from holodrive.realtime.wire import Forbidden, timestamp
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

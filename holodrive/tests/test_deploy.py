@@ -19,9 +19,10 @@ from prometheus_client import REGISTRY
 from websockets.exceptions import InvalidStatus
 
 from testing import nginx
-from testing.client import PATIENCE, RemoteSocket, access_token, wait_until
+from testing.client import RemoteSocket, access_token, wait_until
 from testing.nginx import HOST, Nginx
 from testing.parts import missing
+from testing.patience import ANSWER, PATIENCE, START
 from testing.server import test_database_url
 from testing.services import ROOT, free_port
 
@@ -245,7 +246,7 @@ class Supervised:
         words = [self.metrics if word.endswith("%i") else word for word in words]
         self.said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.said.bind(str(home / "notify"))
-        self.said.settimeout(20)
+        self.said.settimeout(ANSWER)
         self._log = (home / "log").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, *words[:-1], str(handed_over.fileno())],
@@ -298,7 +299,7 @@ def supervised(listener, tmp_path):
 
 
 def asked(listener):
-    with urlopen(f"http://127.0.0.1:{listener.getsockname()[1]}/healthz", timeout=20) as answer:
+    with urlopen(f"http://127.0.0.1:{listener.getsockname()[1]}/healthz", timeout=ANSWER) as answer:
         return answer.status
 
 
@@ -334,7 +335,7 @@ def test_each_process_answers_for_itself_what_it_counts(listener, supervised, ma
     address = f"127.0.0.1:{listener.getsockname()[1]}"
 
     def open_sockets(process):
-        with urlopen(f"http://{process.metrics}/metrics", timeout=20) as answer:
+        with urlopen(f"http://{process.metrics}/metrics", timeout=ANSWER) as answer:
             text = answer.read().decode()
         return sum(map(float, re.findall(r"^holodrive_sockets{.*} (\S+)$", text, re.M)))
 
@@ -350,7 +351,7 @@ def test_who_comes_while_nothing_runs_waits(listener, supervised):
     with closing(socket.create_connection(listener.getsockname())) as early:
         early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         supervised()
-        early.settimeout(20)
+        early.settimeout(ANSWER)
         assert early.recv(100).startswith(b"HTTP/1.1 200")
 
 
@@ -371,7 +372,9 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path):
         copies.append(tmp_path / path.name)
         text = path.read_text().replace(PYTHON, sys.executable)
         copies[-1].write_text(text)
-    run = subprocess.run([program, "verify", *copies], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [program, "verify", *copies], capture_output=True, text=True, timeout=START
+    )
     assert (run.returncode, run.stderr) == (0, "")
 
 

@@ -18,6 +18,7 @@ from django.core.management import get_commands
 
 from holodrive.asyncapi.sockets import SOCKETS
 from holodrive.realtime import wire
+from testing.patience import START
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -169,7 +170,7 @@ def test_the_deploy_check_is_content_with_exactly_what_production_sets(tmp_path:
         env={"PATH": os.environ["PATH"], "ENV_FILE": str(file)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
     )
     assert (run.returncode, run.stderr) == (0, "")
 
@@ -307,7 +308,7 @@ def built(documents: Path) -> tuple[int, str]:
         cwd=documents,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
     )
     return run.returncode, run.stderr
 

@@ -25,10 +25,11 @@ from chat.models import Message
 from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.tokens import ObtainSerializer
 from testing.browser import running_chromium
-from testing.client import PATIENCE, RemoteSocket, access_token, bearer
+from testing.client import RemoteSocket, access_token, bearer
 from testing.foreign import missing_for_node
 from testing.foreign_project import ForeignProject, ForeignServer, snippets
 from testing.parts import missing
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 from testing.services import ROOT, Valkey
 

@@ -19,6 +19,7 @@ from chat import queue_events
 from chat.models import CannedReply, Conversation
 from push.models import QuietHours
 from testing.parts import missing
+from testing.patience import patience
 from testing.services import ROOT
 
 LANGUAGES = [code for code, _ in settings.LANGUAGES if code != "en"]
@@ -37,7 +38,7 @@ def tools() -> None:
 
 
 def run(*command: str, cwd: Path) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=patience(120))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -15,8 +15,8 @@ from chat.services import open_support
 from holodrive.realtime.models import Event
 from notifications import announcements
 from notifications.models import Notification
-from testing.client import PATIENCE
 from testing.forms import participants
+from testing.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

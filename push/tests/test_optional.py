@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+from testing.patience import START
 from testing.services import ROOT
 
 _WITHOUT = """
@@ -22,7 +23,7 @@ def check(**settings):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
     )
 
 

@@ -15,7 +15,8 @@ from push.backends.web import WebPush
 from push.models import Device, Push
 from push.tests.test_web_push import keys  # noqa: F401 - a fixture
 from testing.browser import expect_nothing_refused, tighten
-from testing.client import PATIENCE, wait_until
+from testing.client import wait_until
+from testing.patience import PATIENCE
 from testing.push import WebPushService
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from push.backends.web import WebPush
 from push.checks import check_backends
 from push.models import Device, Push
 from push.worker import Worker
-from testing.client import PATIENCE, wait_until
+from testing.client import wait_until
+from testing.patience import PATIENCE
 from testing.push import WebPushService
 from testing.server import test_database_url
 from testing.services import ROOT, free_port

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
+from testing.patience import PATIENCE, START
 from testing.services import ROOT, free_port
 
 _FILES = Path(__file__).parent
-_SECONDS = 60
 PACKAGE = "rides"
 THEIRS = ("settings", "urls")  # appended to what startproject wrote, or in its place
 
@@ -59,7 +59,7 @@ class ForeignProject:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=START,
         )
         assert run.returncode == 0, f"{arguments}:\n{run.stdout}\n{run.stderr}"
         return run.stdout
@@ -92,7 +92,7 @@ class ForeignServer:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + START
         while not self._answers():
             alive = self._process.poll() is None and time.monotonic() < deadline
             assert alive, f"the server did not start:\n{self.log()}"
@@ -100,7 +100,7 @@ class ForeignServer:
 
     def _answers(self) -> bool:
         try:
-            with urlopen(f"http://{self.address}/healthz", timeout=5):
+            with urlopen(f"http://{self.address}/healthz", timeout=PATIENCE):
                 return True
         except OSError:
             return False

@@ -14,7 +14,6 @@ import java.net.http.HttpClient;
 import java.net.http.WebSocket;
 import java.net.http.WebSocketHandshakeException;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.CompletionStage;
@@ -42,7 +41,7 @@ public class Client {
 
     static void open(String[] part) {
         String id = part[1];
-        var builder = HTTP.newWebSocketBuilder().connectTimeout(Duration.ofSeconds(5));
+        var builder = HTTP.newWebSocketBuilder();
         if (!part[3].isEmpty()) {
             String[] protocols = part[3].split(",");
             builder.subprotocols(protocols[0], Arrays.copyOfRange(protocols, 1, protocols.length));

@@ -7,11 +7,11 @@ import threading
 from itertools import count
 from pathlib import Path
 
-from testing.client import PATIENCE
 from testing.foreign import Foreign, RefusedError
+from testing.patience import PATIENCE, patience
 
 _SOURCE = Path(__file__).parent / "Client.java"
-_START_SECONDS = 30  # it is compiled at its start
+_START_SECONDS = patience(30)  # it is compiled at its start
 
 Happened = tuple[str, str]  # what, and its value
 

@@ -8,7 +8,7 @@ const sockets = new Map();
 const orders = {
   open({ id, url, protocols, headers }) {
     const tell = (event) => console.log(JSON.stringify({ id, ...event }));
-    const socket = new WebSocket(url, protocols, { headers, handshakeTimeout: 5000 });
+    const socket = new WebSocket(url, protocols, { headers });
     sockets.set(id, socket);
     socket.on("open", () => tell({ protocol: socket.protocol }));
     socket.on("message", (content) => tell({ text: content.toString() }));

@@ -16,7 +16,8 @@ from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
 from holodrive.realtime import tickets
-from testing.client import PATIENCE, access_token
+from testing.client import access_token
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 from testing.soak import NO_LIMITS, Progress, Verdict
 from testing.soak.people import conversation_of, person

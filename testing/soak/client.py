@@ -13,8 +13,10 @@ from urllib.request import Request, urlopen
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from testing.patience import patience
+
 _BACKOFF = (0.05, 0.5)  # seconds
-_PATIENCE = 10.0  # seconds without a frame, after which a socket is given up
+_PATIENCE = patience(10.0)  # seconds without a frame, after which a socket is given up
 
 
 class Arrival(NamedTuple):
@@ -84,7 +86,13 @@ class Client:
 
     def _options(self) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return {"additional_headers": headers, "compression": None, "proxy": None}
+        return {
+            "additional_headers": headers,
+            "compression": None,
+            "proxy": None,
+            "open_timeout": _PATIENCE,
+            "ping_timeout": _PATIENCE,
+        }
 
     async def _live(self, address: str) -> None:
         async with self._dial(address) as socket:

@@ -22,8 +22,9 @@ from rest_framework_simplejwt.tokens import AccessToken
 from holodrive.realtime import hub, tickets
 from holodrive.realtime.models import Ticket
 from holodrive.realtime.tokens import ObtainSerializer
-from testing.client import PATIENCE, Socket, access_token
+from testing.client import Socket, access_token
 from testing.foreign import PythonSocket, RefusedError
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 from testing.soak import NO_LIMITS, Progress, Verdict
 from testing.soak.people import conversation_of, person

@@ -18,7 +18,8 @@ from holodrive.realtime import hub
 from holodrive.realtime.models import Event
 from notifications.consumers import NotificationConsumer
 from notifications.models import Notification
-from testing.client import PATIENCE, RemoteSocket, Socket, access_token
+from testing.client import RemoteSocket, Socket, access_token
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 from testing.soak import NO_LIMITS, Progress, Verdict
 from testing.soak.mutations import BadFrame, bad_frames, corpus

@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from testing.client import access_token
 from testing.nginx import HOST, Nginx
+from testing.patience import ANSWER
 from testing.server import ServerProcess
 from testing.soak import NO_LIMITS, Progress, Verdict
 from testing.soak.people import person
@@ -40,7 +41,7 @@ def prove(scale: Scale, seed: int, progress: Progress) -> Verdict:
             for _ in range(scale.sockets)
         ]
         for socket in sockets:
-            socket.recv(timeout=10)
+            socket.recv(timeout=ANSWER)
         end = time.monotonic() + scale.seconds
         while (left := end - time.monotonic()) > 0:
             progress(f"idle for another {left:.0f} s")
@@ -59,6 +60,6 @@ def prove(scale: Scale, seed: int, progress: Progress) -> Verdict:
 def _answers(socket: Any) -> bool:
     try:
         socket.send('{"type":"ping"}')
-        return '"pong"' in socket.recv(timeout=10)
+        return '"pong"' in socket.recv(timeout=ANSWER)
     except (ConnectionClosed, TimeoutError):
         return False

@@ -26,6 +26,7 @@ from chat.models import Message
 from testing import next_release
 from testing.client import access_token
 from testing.nginx import HOST, Nginx
+from testing.patience import START
 from testing.server import ServerProcess
 from testing.services import ROOT
 from testing.soak import NO_LIMITS, Progress, Verdict
@@ -113,8 +114,7 @@ class _Person(Client):
             host="127.0.0.1",
             port=self._front.port,
             ssl=self._front.tls,
-            open_timeout=60,
-            **self._options(),
+            **{**self._options(), "open_timeout": START},
         )
 
     async def say(self) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from notifications.models import Notification
-from testing.client import PATIENCE, RemoteSocket, access_token
+from testing.client import RemoteSocket, access_token
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 from testing.soak import NO_LIMITS, Progress, Verdict
 from testing.soak.people import person

@@ -19,6 +19,7 @@ from holodrive.loadtest.figures import Figures
 from holodrive.realtime.models import Event, Stream
 from notifications.models import Notification
 from testing.client import wait_until
+from testing.patience import START, patience
 from testing.server import test_database_url
 from testing.services import ROOT, free_port
 
@@ -40,7 +41,7 @@ def start(*arguments):
 def loadtest(*arguments):
     with start(*arguments) as process:
         try:
-            out, errors = process.communicate(timeout=120)
+            out, errors = process.communicate(timeout=patience(120))
         finally:
             process.kill()
     return process.returncode, out, errors
@@ -100,7 +101,7 @@ def test_ctrl_c_ends_it_and_it_still_reports(server, started):
     process = started(f"ws://{server.address}", *SMALL, "--ramp", "1", "--hold", "600")
     wait_until(lambda: Message.objects.count() >= 3, 60)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=START)
     assert (process.returncode, errors) == (0, ""), out
     assert "Interrupted" in out
     assert "lost 0, doubled 0" in out
@@ -117,7 +118,7 @@ def test_a_server_that_restarts_meanwhile_loses_nothing(start_server, started):
     before = Message.objects.count()
     wait_until(lambda: Message.objects.count() >= before + 10, 60)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=START)
     assert (process.returncode, errors) == (0, ""), out
     assert "close 1012" in out
     assert "lost 0, doubled 0" in out

@@ -15,6 +15,7 @@ from django.test.utils import isolate_apps
 from rest_framework_simplejwt.settings import api_settings
 
 from holodrive.realtime import checks, embedded
+from testing.patience import ANSWER, patience
 from testing.services import ROOT
 
 # The checks read the setting and open no connection.
@@ -165,7 +166,7 @@ def check(environment, *arguments):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patience(120),
     )
 
 
@@ -213,7 +214,7 @@ def test_the_proxys_word_about_tls_counts_only_if_it_is_configured(start_server,
 
 
 def answer_to(server, path, headers):
-    connection = http.client.HTTPConnection(server.address, timeout=20)
+    connection = http.client.HTTPConnection(server.address, timeout=ANSWER)
     try:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()

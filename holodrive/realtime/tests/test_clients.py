@@ -22,9 +22,10 @@ from django.test import Client as Browser
 from chat.services import open_trip
 from holodrive.realtime.tokens import ObtainSerializer
 from notifications.models import Notification
-from testing.client import PATIENCE, access_token, bearer
+from testing.client import access_token, bearer
 from testing.foreign import Foreign, Node, NodeSocket, PythonSocket, RefusedError, missing_for_node
 from testing.parts import missing
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 
 both_clients = pytest.mark.parametrize("client", ["websockets", "ws"])

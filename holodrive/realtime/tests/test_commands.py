@@ -16,6 +16,7 @@ import redis
 
 from holodrive.realtime import embedded
 from testing.client import wait_until
+from testing.patience import PATIENCE, START, patience
 from testing.services import ROOT, free_port
 
 PARTS = (
@@ -57,7 +58,7 @@ class Project:
             env=self.environment | settings,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START,
         )
 
     def serve(
@@ -103,7 +104,7 @@ class Project:
 
 def answers(port: int) -> bool:
     try:
-        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
+        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=patience(2)):
             return True
     except OSError:
         return False
@@ -116,7 +117,7 @@ def wait_for(condition, process, log):
         assert process.poll() is None, log()
         return condition()
 
-    wait_until(holds, 30, explain=log)
+    wait_until(holds, patience(30), explain=log)
 
 
 def ended(process, how):
@@ -254,7 +255,7 @@ def started_anew(project, port=None):
 
 
 def redis_of(port):
-    with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE) as answer:
         return json.load(answer)["redis"]
 
 
@@ -328,7 +329,7 @@ def test_the_printed_line_talks_as_the_rider(project):
         env=project.environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=patience(30),
     )
     assert talk.returncode == 0, talk.stderr
     assert '"type": "connection_established"' in talk.stdout
@@ -374,7 +375,7 @@ def test_a_python_that_cannot_do_it_is_one_line(project, program, says):
         env=project.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
     )
     errors = [line for line in run.stderr.splitlines() if line.startswith("error:")]
     assert run.returncode != 0

@@ -6,7 +6,7 @@ import pytest
 
 from chat import consumers, services
 from holodrive.realtime import consumer, group_commit, hub, metrics
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,8 +20,9 @@ import pytest
 import redis
 from websockets.exceptions import ConnectionClosed
 
-from testing.client import PATIENCE, RemoteSocket, bearer, wait_until
+from testing.client import RemoteSocket, bearer, wait_until
 from testing.parts import missing
+from testing.patience import PATIENCE, patience
 from testing.server import ServerProcess
 from testing.services import ROOT, PostgreSQL, free_port
 
@@ -38,7 +39,7 @@ def manage(url, *arguments):
         env=os.environ | {"DATABASE_URL": url, "DEBUG": "on"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patience(120),
     )
     assert run.returncode == 0, run.stderr
 
@@ -391,7 +392,7 @@ def test_idle_connections_that_were_cut_are_noticed_before_they_are_used(place, 
     for pid, _ in cluster.backends():
         cluster.run(f"SELECT pg_terminate_backend({pid})")
     rider.send(message("Hi", "idle"))
-    assert rider.frame("message_ack", seconds=10)
+    assert rider.frame("message_ack", seconds=patience(10))
     assert here.count("holodrive_errors_total", '{code="unavailable"}') == 0
 
 
@@ -416,10 +417,10 @@ def test_a_postgresql_that_stops_and_starts_costs_no_socket(place, cluster):
 
     def acked():
         rider.send(message("Hi", id))
-        return rider.frame(seconds=15)["type"] == "message_ack"
+        return rider.frame(seconds=patience(15))["type"] == "message_ack"
 
-    wait_until(acked, seconds=30)
-    assert driver.frame("chat_message", seconds=10)["client_message_id"] == id
+    wait_until(acked, seconds=patience(30))
+    assert driver.frame("chat_message", seconds=patience(10))["client_message_id"] == id
     assert stored(cluster, id) == 1
 
 

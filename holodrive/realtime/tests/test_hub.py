@@ -11,7 +11,7 @@ from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.hub import Hub
 from holodrive.realtime.outbox import Outbox
 from holodrive.realtime.wire import CloseCode, LoggedEvent
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 
 STREAM = "user.1"
 

@@ -17,6 +17,7 @@ from testing.browser import RECONNECT, Site, context_of, session_of
 from testing.client import access_token
 from testing.foreign import missing_for_node
 from testing.parts import missing
+from testing.patience import PATIENCE, START, patience
 from testing.services import ROOT
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ def node() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     if not lacking and not (NODE / "node_modules" / "typescript").exists():
         # An installation from before it was wanted.
         install = ["npm", "ci", "--no-audit", "--no-fund"]
-        if subprocess.run(install, cwd=NODE, capture_output=True, timeout=120).returncode:
+        if subprocess.run(install, cwd=NODE, capture_output=True, timeout=patience(120)).returncode:
             lacking = ["typescript (npm ci in testing/node)"]
     if lacking:
         missing("The JavaScript client in Node", *lacking)
 
     def run(*command: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=START)
 
     return run
 
@@ -303,7 +304,7 @@ def test_the_network_coming_back_ends_a_backoff(site, trip, rider_session, drive
     driver.evaluate("chat.say('Two')")
     rider.wait_for_function("chat.socket.state === 'waiting'")
     rider.evaluate("dispatchEvent(new Event('online'))")
-    rider.wait_for_function("chat.socket.isLive", timeout=5_000)
+    rider.wait_for_function("chat.socket.isLive", timeout=1000 * PATIENCE)
     rider.wait_for_function("chat.socket.lastSeq === 2", timeout=RECONNECT)
 
 

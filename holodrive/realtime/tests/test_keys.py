@@ -19,6 +19,7 @@ from rest_framework_simplejwt.settings import api_settings
 
 from holodrive.realtime.tokens import ObtainSerializer, RefreshToken
 from testing.client import RemoteSocket, bearer
+from testing.patience import patience
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -213,7 +214,7 @@ def test_a_server_reads_the_fallbacks_from_its_environment(start_server, make_us
 
 def test_of_two_refreshes_with_one_token_at_once_exactly_one_wins(user, monkeypatch):
     refresh, _ = tokens_of(user)
-    both_have_checked = threading.Barrier(2, timeout=10)
+    both_have_checked = threading.Barrier(2, timeout=patience(10))
     use_up = RefreshToken.blacklist
 
     def meet(token):

@@ -10,6 +10,7 @@ from chat.models import Message
 from holodrive.realtime import consumer
 from holodrive.realtime.limits import FrameLimit, MinuteLimit
 from holodrive.realtime.tests.test_access import short_token
+from testing.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -156,7 +157,7 @@ def refusal(dial, server, **options):
     socket = dial(server, NOTIFICATIONS, **options)
     code = socket.frame()["code"]
     with pytest.raises(ConnectionClosed) as closed:
-        socket.connection.recv(timeout=5)
+        socket.connection.recv(timeout=PATIENCE)
     return code, closed.value.rcvd.code
 
 
@@ -220,7 +221,7 @@ def test_a_group_or_handler_is_never_what_a_client_names(server, dial, trip):
         assert socket.frame()["code"] == "unknown_type"
     for id in ("1.notes", "realtime.bulk", "user.1", "../notifications", "%2e%2e"):
         refused = dial(server, f"/ws/chat/{id}/")
-        assert json.loads(refused.connection.recv(timeout=5))["code"] in (
+        assert json.loads(refused.connection.recv(timeout=PATIENCE))["code"] in (
             "not_found",
             "unauthenticated",
         )

@@ -19,7 +19,7 @@ from holodrive.realtime.outbox import DirectOutbox, QueuedOutbox, SharedFrame, o
 from holodrive.realtime.publish import Breaker
 from holodrive.realtime.wire import CloseCode
 from holodrive.realtime.writers import EXTENSION, UvicornWriter
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 
 
 def parsed(content):

@@ -15,6 +15,7 @@ import redis
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.models import LastSeen
 from holodrive.realtime.presence import Presence, save_last_seen
+from testing.patience import PATIENCE
 
 TTL = 30.0
 GRACE = TTL / 6
@@ -86,7 +87,7 @@ class Site:
         """Until nobody has anything more to do."""
         await asyncio.sleep(0)
         while work := [task for one in self.presences for task in one._work]:
-            await asyncio.wait(work, timeout=5)
+            await asyncio.wait(work, timeout=PATIENCE)
             await asyncio.sleep(0)
 
     async def heartbeats(self):

@@ -10,7 +10,7 @@ from holodrive.realtime import publish
 from holodrive.realtime.hub import Hub
 from holodrive.realtime.publish import BULK_GROUP, News, Told, WakeUp
 from holodrive.realtime.wire import LoggedEvent
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from holodrive.realtime.models import Stream
 from notifications.models import Notification
 from testing.client import access_token, bearer
 from testing.parts import missing
+from testing.patience import START, patience
 from testing.server import test_database_url
 from testing.services import ROOT, program
 
@@ -67,7 +68,7 @@ class Keeper:
             env={"DATABASE_URL": self._url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START,
         )
         assert run.returncode == 0, run.stderr
 
@@ -180,7 +181,7 @@ def test_a_server_that_ran_on_sends_its_clients_to_reload(keeper, server, dial, 
     restored()
     say(trip, "new")
     with pytest.raises(Exception, match="4408"):
-        socket.frame("never", seconds=10)
+        socket.frame("never", seconds=patience(10))
 
 
 def test_it_may_be_run_again(keeper, trip):

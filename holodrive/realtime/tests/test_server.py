@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 from chat.models import Message
 from notifications.models import Notification
 from testing.client import RemoteSocket, access_token, bearer
+from testing.patience import ANSWER, PATIENCE, patience
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,7 +49,9 @@ def test_a_save_in_another_process_rings_within_a_second(server, dial, make_user
     user = make_user()
     bell = dial(server, "/ws/notifications/", user)
     server.shell(SAVE.format(user.pk, "from the shell"))
-    assert bell.frame("notification", seconds=1)["notification"]["title"] == "from the shell"
+    assert (
+        bell.frame("notification", seconds=patience(1))["notification"]["title"] == "from the shell"
+    )
 
 
 def test_a_message_crosses_from_one_process_to_the_other(server, start_server, dial, trip):
@@ -73,7 +76,7 @@ def test_without_redis_a_save_succeeds_and_arrives_all_the_same(
     getattr(valkey, fault)()
     rider = dial(server, f"/ws/chat/{trip.pk}/", trip.rider)
     rider.send({"type": "chat_message", "message": "Are you there?"})
-    assert rider.frame("message_ack", seconds=1)
+    assert rider.frame("message_ack", seconds=patience(1))
     assert driver.frame("chat_message", seconds=WITHOUT_REDIS)["message"] == "Are you there?"
     took = server.shell(
         f"import time; began = time.monotonic(); {SAVE.format(trip.rider.pk, 'still rings')}; "
@@ -109,7 +112,7 @@ def test_a_message_is_stored_once_though_the_server_died_before_its_ack(start_se
     rider = dial(server, f"/ws/chat/{trip.pk}/", trip.rider)
     message = {"type": "chat_message", "message": "Hi", "client_message_id": "a1"}
     rider.send(message)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not Message.objects.exists():
         assert time.monotonic() < deadline
     server.kill()  # committed; whether the ack left is not known, so the client sends again
@@ -133,10 +136,10 @@ def test_200_logins_at_once_on_a_slow_database_all_succeed(start_server, make_us
             socket = RemoteSocket(
                 server.address,
                 f"/ws/notifications/?token={token}",
-                open_timeout=20,
+                open_timeout=ANSWER,
                 ping_interval=None,
             )
-            welcomes.append(socket.frame(seconds=20))
+            welcomes.append(socket.frame(seconds=ANSWER))
             socket.close()
         except Exception as problem:  # noqa: BLE001 - counted
             problems.append(problem)
@@ -167,13 +170,13 @@ def test_a_chat_goes_on_while_ten_thousand_are_notified(server, dial, trip):
 
     thread = threading.Thread(target=announce)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patience(30)
     while not Notification.objects.exists():
         assert time.monotonic() < deadline
     answered = 0
     while not finished.is_set():
         rider.send({"type": "chat_message", "message": "Where are you?"})
-        rider.frame("message_ack", seconds=5)
+        rider.frame("message_ack", seconds=PATIENCE)
         answered += 1
     thread.join()
     assert answered > 0
@@ -184,7 +187,9 @@ def test_who_offers_compression_as_browsers_do_gets_in_without_it(server, dial, 
     user = make_user()
     token = bearer(access_token(user))
     url = f"ws://{server.address}/ws/notifications/"
-    with connect(url, additional_headers=token, compression="deflate") as socket:
+    with connect(
+        url, additional_headers=token, compression="deflate", open_timeout=ANSWER
+    ) as socket:
         assert json.loads(socket.recv())["type"] == "connection_established"
         assert "Sec-WebSocket-Extensions" not in socket.response.headers
 
@@ -193,7 +198,7 @@ def test_a_frame_that_is_no_utf8_ends_with_1007(server, dial, make_user):
     socket = dial(server, "/ws/notifications/", make_user())
     with contextlib.suppress(ConnectionClosed):
         socket.connection.send(b"\xff\xfe", text=True)
-        socket.connection.recv(timeout=5)
+        socket.connection.recv(timeout=PATIENCE)
     assert socket.connection.close_code == 1007
 
 
@@ -201,7 +206,7 @@ def test_a_frame_above_one_mebibyte_ends_with_1009(server, dial, make_user):
     socket = dial(server, "/ws/notifications/", make_user())
     with contextlib.suppress(ConnectionClosed):
         socket.connection.send("x" * (1024 * 1024 + 1))
-        socket.connection.recv(timeout=5)
+        socket.connection.recv(timeout=PATIENCE)
     assert socket.connection.close_code == 1009
 
 
@@ -212,7 +217,7 @@ def test_a_socket_that_ends_leaves_one_line(server, dial, make_user):
     socket.frame("pong")
     session = socket.welcome["session_id"]
     socket.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while f"session={session}" not in server.log():
         assert time.monotonic() < deadline
     line = next(line for line in server.log().splitlines() if session in line)

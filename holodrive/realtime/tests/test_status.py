@@ -18,7 +18,8 @@ from chat.events import stream_of
 from holodrive.realtime import status
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.publish import SyncWaker, WakeUp, signed
-from testing.client import PATIENCE, access_token, wait_until
+from testing.client import access_token, wait_until
+from testing.patience import ANSWER, PATIENCE, START
 from testing.raw import RawSocket
 from testing.services import ROOT, Valkey, free_port
 
@@ -32,7 +33,7 @@ def realtime(*options, **settings):
         env=os.environ | settings,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
     )
 
 
@@ -89,7 +90,7 @@ def test_deliveries_lag_and_closes_are_counted(fleet, valkey, dial, trip):
     def is_closed():
         return {"1000": 1} in [process["closes"] for process in seen(valkey.url)["processes"]]
 
-    wait_until(is_closed, 20)
+    wait_until(is_closed, ANSWER)
     processes = seen(valkey.url)["processes"]
     assert all(process["deliveries"] >= 1 for process in processes)
     assert all(process["lag_p99"] is not None for process in processes)

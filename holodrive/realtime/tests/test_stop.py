@@ -13,7 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from chat.models import Message
 from holodrive.realtime import drain
 from holodrive.realtime.wire import CloseCode
-from testing.client import PATIENCE, access_token, wait_until
+from testing.client import access_token, wait_until
+from testing.patience import ANSWER, PATIENCE, patience
 from testing.raw import RawSocket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +28,7 @@ def frames_until_close(connection):
     frames = []
     with suppress(ConnectionClosed):
         while True:
-            frames.append(json.loads(connection.recv(timeout=20)))
+            frames.append(json.loads(connection.recv(timeout=ANSWER)))
     close = connection.protocol.close_rcvd
     assert close is not None, "the connection was cut"
     return frames, close
@@ -205,7 +206,7 @@ def test_while_it_stops_readiness_fails_newcomers_are_refused_and_requests_are_a
     assert late.get("/api/me/", Authorization=f"Bearer {token}")[0] == 200
     assert upgrade.handshake("/ws/notifications/") == 503
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", server.port), 5)
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 0
@@ -256,7 +257,7 @@ def test_uvicorn_takes_a_second_sigterm_and_refuses_newcomers_while_it_stops(
 
 def is_refused(server):
     try:
-        socket.create_connection(("127.0.0.1", server.port), 5).close()
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE).close()
     except ConnectionRefusedError:
         return True
     return False
@@ -271,7 +272,7 @@ class Open:
     """A connection that is open before anything is asked over it."""
 
     def __init__(self, server):
-        self._socket = socket.create_connection(("127.0.0.1", server.port), 10)
+        self._socket = socket.create_connection(("127.0.0.1", server.port), patience(10))
         self._file = self._socket.makefile("rb")
 
     def ask(self, path, **headers):

@@ -18,6 +18,7 @@ from chat.events import stream_of
 from chat.models import Message
 from holodrive.realtime import publish, tracing
 from testing.client import access_token, wait_until
+from testing.patience import START
 from testing.services import ROOT, free_port
 
 TRACED = {
@@ -59,7 +60,7 @@ def run(*arguments, **settings):
         env=os.environ | settings,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
     )
 
 
