@@ -2,13 +2,14 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
+from holodrive.realtime.admin import StrictLookups
 from push.models import Device, Preference, QuietHours
 
 LOGIN = get_user_model().USERNAME_FIELD
 
 
 @admin.register(Device)
-class DeviceAdmin(admin.ModelAdmin):
+class DeviceAdmin(StrictLookups):
     """To see, and to take away; only an app can register itself. Tokens are not shown: who has one
     can push there.
     """
@@ -28,7 +29,7 @@ class DeviceAdmin(admin.ModelAdmin):
 
 
 @admin.register(Preference)
-class PreferenceAdmin(admin.ModelAdmin):
+class PreferenceAdmin(StrictLookups):
     list_display = ("user", "category", "channel", "is_enabled")
     list_filter = ("channel", "is_enabled")
     list_select_related = ("user",)
@@ -37,7 +38,7 @@ class PreferenceAdmin(admin.ModelAdmin):
 
 
 @admin.register(QuietHours)
-class QuietHoursAdmin(admin.ModelAdmin):
+class QuietHoursAdmin(StrictLookups):
     list_display = ("user", "start", "end", "time_zone")
     list_select_related = ("user",)
     search_fields = (f"user__{LOGIN}",)

@@ -2,7 +2,9 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +13,7 @@ from rest_framework.exceptions import Throttled
 from holodrive.accounts.models import User
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime import log
+from holodrive.realtime.admin import StrictLookups
 from notifications.announcements import NotifiesUsers
 
 
@@ -32,7 +35,7 @@ admin.site.login_form = LoginForm
 
 
 @admin.register(User)
-class UserAdmin(NotifiesUsers, StockUserAdmin):
+class UserAdmin(StrictLookups, NotifiesUsers, StockUserAdmin):
     list_display = ("username", "first_name", "last_name", "role", "is_staff", "is_active")
     list_filter = ("role", "is_staff", "is_active")
     fieldsets: ClassVar[Any] = (
@@ -56,3 +59,11 @@ class UserAdmin(NotifiesUsers, StockUserAdmin):
     @log.retrying
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         super().delete_queryset(request, queryset)  # of the action "Delete selected users"
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(StrictLookups, StockGroupAdmin):
+    """Django's own, with the lookups of ours."""
