@@ -1,11 +1,17 @@
+"""Conversations in the admin: the services' rules hold here as well. Whoever is not of support sees
+nothing, whatever permission of a model they have; to see a text is a look in the audit log.
+"""
+
 from typing import Any
 
+import msgspec
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from chat import audit, overview, queue_events, workflow
+from chat import audit, events, membership, overview, queue_events, services, workflow
+from chat.admin_access import ForSupport, ReadOnlyAdmin, Watched
 from chat.models import (
     ASSIGN,
     AuditEntry,
@@ -14,36 +20,14 @@ from chat.models import (
     Message,
     Note,
     Participant,
+    may_reply,
 )
+from holodrive.realtime import log
 
 
 def _named(path: str) -> list[str]:
     """To search by: what the console finds a person by."""
     return [f"{path}__{field}" for field in overview.name_fields()]
-
-
-class Watched(admin.ModelAdmin):
-    """Who sees here what was said has looked at the conversation, as in the console."""
-
-    def render_change_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("obj") is not None:
-            audit.looked(request.user, _conversation_of(kwargs["obj"]))
-        return super().render_change_form(request, *args, **kwargs)
-
-
-class WatchedTexts(Watched):
-    """The list shows texts, too."""
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        answer = super().changelist_view(request, extra_context)
-        if shown := getattr(answer, "context_data", {}).get("cl"):
-            audit.looked(request.user, *map(_conversation_of, shown.result_list))
-        return answer
-
-
-def _conversation_of(row: Any) -> int:
-    id: int = row.pk if isinstance(row, Conversation) else row.conversation_id
-    return id
 
 
 class ParticipantForm(forms.ModelForm):
@@ -80,6 +64,7 @@ class ConversationAdmin(Watched):
     log.
     """
 
+    look_at_list = staticmethod(audit.previewed)  # its subjects
     form = ConversationForm
     list_display = (
         "id", "kind", "subject", "status", "assignee", "priority", "waiting_since",
@@ -94,6 +79,7 @@ class ConversationAdmin(Watched):
     )
     list_select_related = ("assignee",)
     search_fields = ("=id", "subject", *_named("participants__user"))
+    completed_by = ("=id", *_named("participants__user"))
     search_help_text = _("An id, a part of the subject, or the name or login of a participant.")
     autocomplete_fields = ("assignee",)
     readonly_fields = ("waiting_since", "last_message_at", "created_at")
@@ -113,10 +99,36 @@ class ConversationAdmin(Watched):
         obj.changed_by = request.user
         if not change:
             super().save_model(request, obj, form, change)
+            audit.record(request.user, audit.Action.OPENED, obj.pk, kind=obj.kind)
             return
         # The rest of the form is as old as the page: it must not undo what came since.
         obj.save(update_fields=form.changed_data)
         _record(request.user, obj, form)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Of the participants."""
+        rows = formset.save(commit=False)
+        for row in formset.deleted_objects:
+            membership.remove(by=request.user, participant=row)
+        for row in rows:
+            _save_participant(request.user, row)
+        formset.save_m2m()
+
+    def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
+        audit.record(request.user, audit.Action.DELETED, obj.pk, kind=obj.kind)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        with log.writing():
+            for row in queryset:
+                self.delete_model(request, row)
+
+
+def _save_participant(by: Any, row: Participant) -> None:
+    if row._state.adding:
+        membership.add(by=by, participant=row)
+    else:
+        row.save()
 
 
 def _record(user: Any, conversation: Conversation, form: Any) -> None:
@@ -143,17 +155,19 @@ def _record(user: Any, conversation: Conversation, form: Any) -> None:
             conversation.pk,
             **{"from": before["status"], "to": conversation.status},
         )
+    if ends := sorted(changed & {"closes_at", "snoozed_until"}):
+        audit.record(user, audit.Action.CHANGED, conversation.pk, fields=ends)
 
 
 @admin.register(Participant)
-class ParticipantAdmin(admin.ModelAdmin):
+class ParticipantAdmin(ForSupport):
     """Who takes part stays who it is; deleting one is an event, and closes their sockets."""
 
     list_display = ("id", "conversation", "user", "role", "last_read_id", "muted_until")
     list_filter = ("role", "conversation__kind")
     list_select_related = ("conversation", "user")
-    search_fields = ("=conversation__id", "conversation__subject", *_named("user"))
-    search_help_text = _("A conversation's id or subject, or a name or login.")
+    search_fields = ("=conversation__id", *_named("user"))
+    search_help_text = _("A conversation's id, or a name or login.")
     autocomplete_fields = ("conversation", "user")
     readonly_fields = ("last_read_id", "last_delivered_id")
     ordering = ("-id",)
@@ -163,56 +177,84 @@ class ParticipantAdmin(admin.ModelAdmin):
         fixed = ("conversation", "user", "role")
         return self.readonly_fields if obj is None else (*fixed, *self.readonly_fields)
 
+    def save_model(self, request: HttpRequest, obj: Participant, form: Any, change: bool) -> None:
+        _save_participant(request.user, obj)
+
+    def delete_model(self, request: HttpRequest, obj: Participant) -> None:
+        membership.remove(by=request.user, participant=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        with log.writing():
+            for row in queryset:
+                membership.remove(by=request.user, participant=row)
+
+
+class MessageForm(forms.ModelForm):
+    def clean_text(self) -> str:
+        """The limits of the socket and of REST."""
+        text: str = self.cleaned_data["text"]
+        try:
+            msgspec.convert({"message": text}, events.MessageText)
+        except msgspec.ValidationError as problem:
+            raise forms.ValidationError(str(problem)) from None
+        return text
+
 
 @admin.register(Message)
-class MessageAdmin(WatchedTexts):
-    """Saving here sends. Deleting is off: no frame tells the apps of it."""
+class MessageAdmin(Watched):
+    """Saving here sends, in one's own name. Deleting is off: no frame tells the apps of it."""
 
+    form = MessageForm
     list_display = ("id", "conversation", "sender", "text", "is_from_support", "created_at")
     list_filter = ("is_from_support", "conversation__kind", "created_at")
     list_select_related = ("conversation", "sender")
     search_fields = ("=conversation__id", "text", *_named("sender"))
+    completed_by = ("=conversation__id", *_named("sender"))
     search_help_text = _("A conversation's id, a part of the text, or the sender's name or login.")
-    autocomplete_fields = ("conversation", "sender")
+    autocomplete_fields = ("conversation",)
     readonly_fields = ("client_message_id", "is_from_support", "seq", "created_at", "edited_at")
     ordering = ("-id",)
     show_full_result_count = False
 
+    def get_exclude(self, request: HttpRequest, obj: Message | None = None) -> Any:
+        return ("sender",) if obj is None else None
+
     def get_readonly_fields(self, request: HttpRequest, obj: Message | None = None) -> Any:
-        """What was said, by whom and where, stays; its text may be edited."""
+        """What was said, by whom and where, stays; one's own text may be edited for a while."""
         fixed = ("conversation", "sender")
         return self.readonly_fields if obj is None else (*fixed, *self.readonly_fields)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and may_reply(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
+        is_own = obj is None or obj.sender_id == request.user.pk
+        return is_own and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: Message, form: Any, change: bool) -> None:
+        said: dict[str, Any] = {"conversation_id": obj.conversation_id, "text": obj.text}
+        if change:
+            services.edit_message(user=request.user, message_id=obj.pk, **said)
+        else:
+            obj.pk = services.send_message(user=request.user, **said).message.pk
+
 
 @admin.register(CannedReply)
-class CannedReplyAdmin(admin.ModelAdmin):
+class CannedReplyAdmin(ForSupport):
     list_display = ("code", "text")
     search_fields = ("code", "text")
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
-    ordering = ("-id",)
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(Note)
-class NoteAdmin(WatchedTexts, ReadOnlyAdmin):
+class NoteAdmin(ReadOnlyAdmin, Watched):
     list_display = ("id", "conversation", "author", "text", "created_at")
     list_filter = ("created_at",)
     list_select_related = ("conversation", "author")
     search_fields = ("=conversation__id", "text", *_named("author"))
+    completed_by = ("=conversation__id", *_named("author"))
 
 
 @admin.register(AuditEntry)

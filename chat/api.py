@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chat import audit, events, overview, queue_events, services, workflow
+from chat import audit, events, looks, overview, queue_events, services, workflow
 from chat.models import is_support
 from holodrive.realtime import log, schema
 from holodrive.realtime.rest import Page, View, answer, page, page_limit, query_text, read_body
@@ -62,7 +62,7 @@ class Conversations(View):
     )
     def get(self, request: Request) -> Response:
         """The caller's conversations, the newest message first; support may filter."""
-        found = overview.conversations_of(
+        found = looks.conversations_of(
             request.user,
             cursor=request.query_params.get("cursor"),
             limit=page_limit(request),
@@ -83,7 +83,7 @@ class Conversations(View):
         """
         asked = read_body(request, events.OpenConversation)
         opened = self._open(request.user, asked)
-        item = overview.conversation_of(request.user, opened.conversation.pk)
+        item = looks.conversation_of(request.user, opened.conversation.pk)
         return answer(item, 201 if opened.created else 200)
 
     def _open(self, user: Any, asked: events.OpenConversation) -> services.OpenedConversation:
@@ -114,7 +114,7 @@ class Conversation(View):
     def get(self, request: Request, conversation_id: str) -> Response:
         """One conversation."""
         id = services.conversation_id(conversation_id)
-        return answer(overview.conversation_of(request.user, id))
+        return answer(looks.conversation_of(request.user, id))
 
     @extend_schema(request=queue_events.ChangeConversation, responses=events.ConversationItem)
     def patch(self, request: Request, conversation_id: str) -> Response:
@@ -122,7 +122,7 @@ class Conversation(View):
         id = services.conversation_id(conversation_id)
         changes = read_body(request, queue_events.ChangeConversation)
         workflow.change(user=request.user, conversation_id=id, changes=changes)
-        return answer(overview.conversation_of(request.user, id))
+        return answer(looks.conversation_of(request.user, id))
 
 
 class Messages(View):

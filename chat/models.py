@@ -124,7 +124,8 @@ class Conversation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.subject or f"{self.get_kind_display()} {self.pk}"
+        """Not the subject: the admin shows this where it asks for no right to read it."""
+        return f"{self.get_kind_display()} {self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Under the lock of its stream: what changes of it is told in the order of the commits. In
@@ -277,7 +278,8 @@ class Message(PublishedModel):
         permissions: ClassVar = [("unmask_message", "Can see what messages hide")]
 
     def __str__(self) -> str:
-        return self.text[:50]
+        """Not its text, which pages of deletion and histories would show to whoever opens them."""
+        return f"{self._meta.verbose_name} {self.pk}"
 
     @property
     def as_sent(self) -> str:
@@ -331,7 +333,7 @@ class Note(PublishedModel):
         ]
 
     def __str__(self) -> str:
-        return self.text[:50]
+        return f"{self._meta.verbose_name} {self.pk}"
 
     def streams(self) -> Iterator[str]:
         yield note_events.stream_of(self.conversation_id)
@@ -391,6 +393,12 @@ class AuditEntry(models.Model):
         NOTE_DELETED = "note_deleted", _("Note deleted")
         EXPORTED = "exported", _("Exported")
         ERASED = "erased", _("Erased")
+        RUNG = "rung", _("Rung")
+        OPENED = "opened", _("Opened")
+        CHANGED = "changed", _("Changed")
+        DELETED = "deleted", _("Deleted")
+        PARTICIPANT_ADDED = "participant_added", _("Participant added")
+        PARTICIPANT_REMOVED = "participant_removed", _("Participant removed")
 
     actor = models.ForeignKey(
         _USER,

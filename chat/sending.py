@@ -8,7 +8,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from chat import cursors, events, queue_events
+from chat import audit, cursors, events, queue_events
 from chat.models import (
     SUPPORT_PERMISSION,
     Conversation,
@@ -236,6 +236,7 @@ def follow_up(messages: Sequence[Message], rooms: dict[int, _Room] | None = None
         for message in messages:
             tell_queue(message)
         notifications.notify_each(told)
+        audit.rung(told, rooms)
 
 
 def _notification(message: Message) -> dict[str, Any]:

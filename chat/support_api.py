@@ -5,7 +5,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chat import canned, events, note_events, notes, overview, queue_events, services, workflow
+from chat import canned, events, looks, note_events, notes, queue_events, services, workflow
 from chat.models import SUPPORT_PERMISSION
 from holodrive.realtime import log, schema
 from holodrive.realtime.rest import Page, View, answer, page, read_body
@@ -29,7 +29,7 @@ class Claim(View):
         """Make an unassigned conversation the caller's; 409 says who was first."""
         id = services.conversation_id(conversation_id)
         workflow.claim(user=request.user, conversation_id=id)
-        return answer(overview.conversation_of(request.user, id))
+        return answer(looks.conversation_of(request.user, id))
 
 
 class Notes(View):

@@ -1,13 +1,14 @@
 """/ws/support/ and /ws/support/notes/<conversation_id>/: authorise and subscribe. Nothing is
-written here: the work of support is done over REST.
+written here but the audit log: the work of support is done over REST.
 """
 
 from typing import Any, ClassVar
 
 from chat import audit, note_events, notes, queue_events, workflow
+from chat.queue_audit import AuditedOutbox
 from chat.services import conversation_id
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
-from holodrive.realtime.wire import Command
+from holodrive.realtime.wire import Command, LoggedEvent, Welcome
 
 
 class SupportConsumer(RealtimeConsumer):
@@ -19,6 +20,16 @@ class SupportConsumer(RealtimeConsumer):
 
     def welcome(self) -> queue_events.ConnectionEstablished:
         return workflow.welcome(self.user)
+
+    async def _enter(self) -> None:
+        self.outbox: Any = AuditedOutbox(self.outbox, self.user)  # now it is known whose it is
+        await super()._enter()
+
+    def _look(self, last_seq: int | None) -> tuple[Welcome, list[LoggedEvent] | None]:
+        """What a resume brings is recorded at once: frame by frame it would take a query each."""
+        welcome, missed = super()._look(last_seq)
+        self.outbox.record([event.text for event in missed or ()])
+        return welcome, missed
 
 
 class NotesConsumer(RealtimeConsumer):

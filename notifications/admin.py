@@ -1,5 +1,6 @@
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
@@ -8,20 +9,40 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from notifications import announcements
+from holodrive.realtime.admin import StrictLookups
+from notifications import announcements, oversight
 from notifications.models import Notification
 
 LOGIN = get_user_model().USERNAME_FIELD
 
 
+# What an app has written about its own objects.
+_WRITTEN = (
+    "title", "message", "notification_type", "related_object_type", "related_object_id", "data"
+)  # fmt: skip
+
+
+class NotificationForm(forms.ModelForm):
+    def clean(self) -> Any:
+        """Nobody writes as if a message had come."""
+        cleaned = super().clean() or self.cleaned_data
+        written = {"notification_type", "related_object_type"} & self.fields.keys()
+        names = ("notification_type", "related_object_type")
+        if written and oversight.is_of_an_app(*(cleaned.get(name, "") for name in names)):
+            raise forms.ValidationError(announcements.taken())
+        return cleaned
+
+
 @admin.register(Notification)
-class NotificationAdmin(admin.ModelAdmin):
+class NotificationAdmin(StrictLookups):
     """Saving here rings the recipient's bell. Deleting is off: no frame tells the apps of it."""
 
+    form = NotificationForm
     list_display = ("title", "recipient", "notification_type", "status", "created_at")
     list_filter = ("status", "notification_type", "created_at")
     list_select_related = ("recipient",)
     search_fields = ("title", "message", f"recipient__{LOGIN}")
+    completed_by = (f"recipient__{LOGIN}",)
     search_help_text = _("In titles, messages, and the names that recipients log in by.")
     autocomplete_fields = ("recipient",)
     readonly_fields = ("created_at", "read_at")
@@ -30,7 +51,24 @@ class NotificationAdmin(admin.ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Notification | None = None) -> Any:
         """A notification stays with whom it was sent to: the old recipient's apps keep it."""
-        return self.readonly_fields if obj is None else ("recipient", *self.readonly_fields)
+        if obj is None:
+            return self.readonly_fields
+        written = oversight.is_of_an_app(obj.notification_type, obj.related_object_type)
+        return ("recipient", *(_WRITTEN if written else ()), *self.readonly_fields)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return oversight.readable_by(request.user, super().get_queryset(request))
+
+    def render_change_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("obj") is not None:
+            oversight.looked(request.user, [kwargs["obj"]])
+        return super().render_change_form(request, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        answer: Any = super().changelist_view(request, extra_context)
+        if shown := (getattr(answer, "context_data", None) or {}).get("cl"):
+            oversight.looked(request.user, shown.result_list)
+        return answer  # type: ignore[no-any-return]
 
     def has_delete_permission(self, request: HttpRequest, obj: Notification | None = None) -> bool:
         return False

@@ -18,6 +18,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from notifications import oversight
 from notifications.models import CHUNK, Notification, SentPart
 
 logger = logging.getLogger("notifications.announcements")
@@ -28,6 +29,10 @@ PART = 4 * CHUNK  # recipients of one request
 _PROGRESS = "announcement"
 
 
+def taken() -> str:
+    return _("Choose another type: an app sends these itself.")
+
+
 class ContentForm(forms.Form):
     title = forms.CharField(max_length=200, label=gettext_lazy("Title"))
     message = forms.CharField(
@@ -36,6 +41,12 @@ class ContentForm(forms.Form):
     notification_type = forms.CharField(
         max_length=50, initial="announcement", label=gettext_lazy("Notification type")
     )
+
+    def clean_notification_type(self) -> str:
+        name: str = self.cleaned_data["notification_type"]
+        if oversight.is_of_an_app(name):
+            raise forms.ValidationError(taken())
+        return name
 
 
 class AnnouncementForm(ContentForm):

@@ -124,7 +124,8 @@ class Notification(PublishedModel):
         ]
 
     def __str__(self) -> str:
-        return self.title
+        """Not its title, which pages of deletion and histories would show to whoever opens them."""
+        return f"{self._meta.verbose_name} {self.pk}"
 
     def streams(self) -> Iterator[str]:
         yield events.stream_of(self.recipient_id)
