@@ -119,7 +119,7 @@ class ConversationAdmin(Watched):
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        with log.writing():
+        with log.writing(*map(events.stream_of, queryset.values_list("pk", flat=True))):
             for row in queryset:
                 self.delete_model(request, row)
 
@@ -184,7 +184,8 @@ class ParticipantAdmin(ForSupport):
         membership.remove(by=request.user, participant=obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        with log.writing():
+        ids = queryset.values_list("conversation", flat=True)
+        with log.writing(*map(events.stream_of, ids)):
             for row in queryset:
                 membership.remove(by=request.user, participant=row)
 

@@ -1,6 +1,6 @@
 """The audit log: who of support did what. Rows are added here and changed nowhere."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,6 +14,15 @@ Action = AuditEntry.Action
 # Who looks at a conversation again within this time has looked at it once.
 _ONE_LOOK = timedelta(minutes=15)
 _PREVIEW = {"only": "preview"}
+# What is answered with the conversation and its newest message, or more.
+_SHOWS_TEXT = (
+    Action.VIEWED,
+    Action.CLAIMED,
+    Action.ASSIGNED,
+    Action.STATUS,
+    Action.PRIORITY,
+    Action.UNMASKED,
+)
 
 
 def record(actor: Any, action: AuditEntry.Action, conversation_id: int, **detail: Any) -> None:
@@ -40,11 +49,18 @@ def record_command(
     )
 
 
+_Seen = tuple[Any, int]  # the id of a user, and that of a conversation
+
+
 class Look(NamedTuple):
     """Of somebody of support at a conversation."""
 
     actor: Any
     conversation_id: int
+
+    @property
+    def key(self) -> _Seen:
+        return self.actor.pk, self.conversation_id
 
 
 def looked(actor: Any, *conversation_ids: int) -> None:
@@ -64,60 +80,62 @@ def previewed(actor: Any, *conversation_ids: int) -> None:
 def previewed_by(looks: Sequence[Look]) -> list[datetime]:
     """The same for several people; for each look, until when what was recorded holds."""
     at = _record_looks(looks, _PREVIEW)
-    return [at[look.actor.pk, look.conversation_id] + _ONE_LOOK for look in looks]
+    return [at[look.key] + _ONE_LOOK for look in looks]
 
 
 def rung(told: Iterable[tuple[Iterable[int], dict[str, Any]]], rooms: Mapping[int, Any]) -> None:
     """That the notifications of these messages quote them to people of support: to whoever is no
     member. When they are stored, since from then on they may be on a screen at any time.
     """
-    quoted = [
+    quoted = {
         (user_id, content["related_object_id"])
         for recipients, content in told
         for user_id in recipients
         if user_id not in rooms[content["related_object_id"]].members
-    ]
-    if quoted:  # in trips there is nobody to be asked for
+    }
+    if not quoted:  # as in trips
+        return
+    quoted -= _when(_recent(quoted).filter(action=Action.RUNG)).keys()
+    if quoted:
         users = get_user_model()._default_manager.in_bulk({user_id for user_id, _ in quoted})
-        looks = [Look(users[user_id], id) for user_id, id in quoted]
-        _record_new(looks, _recent(looks).filter(action=Action.RUNG), Action.RUNG)
+        looks = [Look(users[user_id], id) for user_id, id in quoted if user_id in users]
+        _add(looks, Action.RUNG)
 
 
-def _record_looks(looks: Sequence[Look], detail: dict[str, str]) -> dict[tuple[Any, int], datetime]:
-    """Anything that somebody did there counts as a preview (the answer to it had one); as a whole
-    look, only another.
+def _record_looks(looks: Sequence[Look], detail: dict[str, str]) -> dict[_Seen, datetime]:
+    """By who looked and at what, when that was recorded. Whatever showed a text counts as a
+    preview; as a whole look, only another.
     """
-    known = _recent(looks).exclude(action=Action.RUNG)
-    if not detail:
-        known = known.filter(action=Action.VIEWED).exclude(detail=_PREVIEW)
-    return _record_new(looks, known, Action.VIEWED, **detail)
+    if not looks:
+        return {}
+    known = _recent([look.key for look in looks])
+    if detail:
+        at = _when(known.filter(action__in=_SHOWS_TEXT))
+    else:
+        at = _when(known.filter(action=Action.VIEWED).exclude(detail=_PREVIEW))
+    added = _add([look for look in looks if look.key not in at], Action.VIEWED, **detail)
+    return at | added
 
 
-def _recent(looks: Sequence[Look]) -> Any:
+def _recent(seen: Collection[_Seen]) -> Any:
     return AuditEntry.objects.filter(
-        conversation__in={look.conversation_id for look in looks},
-        actor__in={look.actor.pk for look in looks},
+        actor__in={actor for actor, _ in seen},
+        conversation__in={id for _, id in seen},
         at__gt=timezone.now() - _ONE_LOOK,
     )
 
 
-def _record_new(
-    looks: Sequence[Look], known: Any, action: AuditEntry.Action, **detail: Any
-) -> dict[tuple[Any, int], datetime]:
-    """An entry for each that is not among the known ones; by the ids of who looked and at what,
-    when it was recorded.
-    """
-    if not looks:
-        return {}
-    rows = known.order_by("at").values_list("actor", "conversation", "at")
-    at = {(actor, id): moment for actor, id, moment in rows}
-    new = {
-        (id, actor.pk): _entry(actor, action, id, **detail)
-        for actor, id in looks
-        if (actor.pk, id) not in at
-    }
-    added = AuditEntry.objects.bulk_create([new[key] for key in sorted(new)])
-    return at | {(entry.actor_id, entry.conversation_id): entry.at for entry in added}
+def _when(entries: Any) -> dict[_Seen, datetime]:
+    rows = entries.order_by("at").values_list("actor", "conversation", "at")
+    return {(actor, id): at for actor, id, at in rows}
+
+
+def _add(looks: Sequence[Look], action: AuditEntry.Action, **detail: Any) -> dict[_Seen, datetime]:
+    """An entry for each, by one statement."""
+    new = {look.key: _entry(look.actor, action, look.conversation_id, **detail) for look in looks}
+    in_order = sorted(new.values(), key=lambda entry: (entry.conversation_id, str(entry.actor_id)))
+    AuditEntry.objects.bulk_create(in_order)
+    return {key: entry.at for key, entry in new.items()}
 
 
 class Opening:

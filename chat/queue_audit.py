@@ -25,23 +25,14 @@ _WITHOUT_TEXT = {"conversation_read"}  # of the frames that name a conversation
 _FORGET_ABOVE = 1000  # conversations that one socket knows of
 
 
-class _Named(msgspec.Struct):
-    id: int
-
-
-class _Shown(msgspec.Struct):
-    type: str
-    conversation_id: int | None = None
-    conversation: _Named | None = None
-
-
 @lru_cache(maxsize=512)  # every agent of the process gets the same frame
 def quoted(text: str) -> int | None:
     """The conversation that a frame of the queue has a text of."""
-    shown = msgspec.json.decode(text, type=_Shown)
-    if shown.type in _WITHOUT_TEXT:
+    frame = msgspec.json.decode(text)
+    if frame["type"] in _WITHOUT_TEXT:
         return None
-    return shown.conversation.id if shown.conversation else shown.conversation_id
+    conversation = frame.get("conversation")
+    return conversation["id"] if conversation else frame.get("conversation_id")
 
 
 def _record(calls: Sequence[Sequence[audit.Look]]) -> list[list[Any]]:

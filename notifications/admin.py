@@ -15,7 +15,6 @@ from notifications.models import Notification
 
 LOGIN = get_user_model().USERNAME_FIELD
 
-
 # What an app has written about its own objects.
 _WRITTEN = (
     "title", "message", "notification_type", "related_object_type", "related_object_id", "data"

@@ -121,6 +121,13 @@ def test_whoever_acts_there_is_in_the_log_by_that(said, agent, rest_of):
     assert who_saw(said) == [agent.pk]
 
 
+def test_what_shows_no_text_does_not_stand_for_a_preview(said, agent, rest_of):
+    audit.record(agent, audit.Action.PARTICIPANT_ADDED, said.pk, user_id=1, role="rider")
+    audit.record(agent, audit.Action.RUNG, said.pk)
+    rest_of(agent).get("/api/conversations/")
+    assert who_saw(said) == [agent.pk]
+
+
 def test_a_preview_does_not_stand_for_the_whole(said, agent, rest_of):
     client = rest_of(agent)
     client.get("/api/conversations/")
@@ -226,6 +233,23 @@ async def test_that_a_colleague_has_read_something_is_no_look(said, agent, conne
     )
     assert (await queue.frame("conversation_read"))["user_id"] == other.pk
     assert agent.pk not in await sync_to_async(who_saw)(said)
+
+
+@pytest.mark.parametrize(
+    ("frame", "id"),
+    [
+        ('{"type":"conversation_updated","seq":5,"conversation":{"id":2,"subject":"x"}}', 2),
+        ('{"type":"conversation_activity","conversation_id":2,"last_message":{"message":"x"}}', 2),
+        ('{"type":"conversation_of_the_next_release","conversation_id":2}', 2),
+        ('{"type":"conversation_read","conversation_id":2,"user_id":7,"up_to_id":4}', None),
+        ('{"type":"connection_established","message":"Connected to support"}', None),
+        ('{"type":"pong"}', None),
+    ],
+)
+def test_a_frame_of_the_queue_that_names_a_conversation_is_a_look_unless_it_is_known_to_be_none(
+    frame, id
+):
+    assert queue_audit.quoted(frame) == id
 
 
 class Inner:
