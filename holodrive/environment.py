@@ -2,6 +2,8 @@
 traceback.
 """
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,6 +72,25 @@ class Environment:
     def names(self, name: str, default: list[str]) -> list[str]:
         parts = self.text(name, ",".join(default)).split(",")
         return [part.strip() for part in parts if part.strip()]
+
+    def networks(self, name: str, default: list[str]) -> list[str]:
+        found = self.names(name, default)
+        for text in found:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                raise ImproperlyConfigured(
+                    f"{name}={text!r}: addresses or networks are wanted, such as 10.0.0.0/8"
+                ) from None
+        return found
+
+    def header(self, name: str, default: str) -> str:
+        text = self.text(name, default).strip() or default
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text):
+            raise ImproperlyConfigured(
+                f"{name}={text!r}: the name of a header is wanted, such as {default}"
+            )
+        return text
 
     def database(self, name: str, default: str) -> dict[str, Any]:
         """django-environ's form. The value is not repeated in the error: it may hold a password."""

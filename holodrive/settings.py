@@ -205,11 +205,15 @@ CACHES: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),
         },
     },
-    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "process": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},  # by default it forgets a third of 300
+    },
 }
 LOGIN_FAILURES_PER_USER = env.number("LOGIN_FAILURES_PER_USER", 10)
 LOGIN_FAILURES_PER_ADDRESS = env.number("LOGIN_FAILURES_PER_ADDRESS", 300)
-TRUSTED_PROXIES = env.names("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
+CLIENT_ADDRESS_HEADER = env.header("CLIENT_ADDRESS_HEADER", "X-Real-IP")
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [

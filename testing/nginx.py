@@ -118,11 +118,22 @@ class Nginx:
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Status and decoded JSON (or text) of a GET over TLS, by the public name."""
+        return self._request("GET", path, None, headers or {}, "127.0.0.1")
+
+    def post(
+        self, path: str, body: Any, headers: dict[str, str], source: str = "127.0.0.1"
+    ) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json", **headers}
+        return self._request("POST", path, json.dumps(body), headers, source)
+
+    def _request(
+        self, method: str, path: str, body: str | None, headers: dict[str, str], source: str
+    ) -> tuple[int, Any]:
         connection = HTTPSConnection(HOST, self.port, context=self.tls, timeout=ANSWER)
-        plain = socket.create_connection(("127.0.0.1", self.port), ANSWER)
+        plain = socket.create_connection(("127.0.0.1", self.port), ANSWER, (source, 0))
         connection.sock = self.tls.wrap_socket(plain, server_hostname=HOST)
         with closing(connection):
-            connection.request("GET", path, headers={"Host": HOST, **(headers or {})})
+            connection.request(method, path, body, headers={"Host": HOST, **headers})
             answer = connection.getresponse()
             text = answer.read().decode()
         try:

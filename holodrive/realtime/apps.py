@@ -3,6 +3,7 @@ from django.conf import settings
 
 # What a project that does not set these gets. holodrive/settings.py reads each from a variable.
 DEFAULTS = {
+    "CLIENT_ADDRESS_HEADER": "X-Real-IP",
     "JWT_SIGNING_KEY_FALLBACKS": [],
     "REALTIME_BIND": "",
     "REALTIME_CONNECTS_PER_USER": 60,

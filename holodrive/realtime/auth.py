@@ -85,7 +85,7 @@ def identify_together(credentials: Sequence[Credential]) -> list[Identity | Real
     """`identify` for many who come with tokens, by as many queries as for one. What it would raise
     is the answer.
     """
-    tokens = [_refusal_or(_verified, credential) for credential in credentials]
+    tokens = [_refusal_or(verify, credential) for credential in credentials]
     joint = JointAuthentication(token for token in tokens if isinstance(token, AccessToken))
     return [
         token if isinstance(token, RealtimeError) else _refusal_or(_owner, credential, token, joint)
@@ -101,10 +101,11 @@ def _refusal_or(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def _by_token(credential: Credential) -> Identity:
-    return _owner(credential, _verified(credential), TokenAuthentication())
+    return _owner(credential, verify(credential), TokenAuthentication())
 
 
-def _verified(credential: Credential) -> AccessToken:
+def verify(credential: Credential) -> AccessToken:
+    """The token's signature, form and expiry; asks no database."""
     try:
         return AccessToken(credential.token)  # type: ignore[arg-type]
     except ExpiredTokenError:

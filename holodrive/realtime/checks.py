@@ -3,6 +3,7 @@ in production by `manage.py check --deploy`.
 """
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,8 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from rest_framework_simplejwt.settings import api_settings
 
-from holodrive.realtime import embedded
+from holodrive.realtime import addresses, embedded
+from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
 _PUBLIC_KEY = "development-only"  # how the key of .env.example begins
@@ -26,7 +28,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @checks.register("realtime")
 def check_project(**kwargs: Any) -> list[CheckMessage]:
     """What the engine needs of the project that it is part of."""
-    return [*_user_model(), *_time_zones()]
+    return [*_user_model(), *_time_zones(), *_unreadable_proxies()]
 
 
 @checks.register("realtime", deploy=True)
@@ -39,6 +41,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
         *_channel_layer(),
         *_embedded_valkey(),
         *_addresses(),
+        *_proxies(),
         *_database(),
     ]
 
@@ -60,6 +63,18 @@ def _time_zones() -> Iterator[CheckMessage]:
             hint="Frames carry times in UTC: set USE_TZ = True.",
             id="realtime.E002",
         )
+
+
+def _unreadable_proxies() -> Iterator[CheckMessage]:
+    for text in settings.TRUSTED_PROXIES:
+        try:
+            addresses.network(text)
+        except ValueError:
+            yield Error(
+                f"TRUSTED_PROXIES has {text!r}, which is neither an address nor a network.",
+                hint="A name is not looked up: write 10.0.0.7 or 10.0.0.0/8.",
+                id="realtime.E020",
+            )
 
 
 def _debug() -> Iterator[CheckMessage]:
@@ -140,6 +155,47 @@ def _addresses() -> Iterator[CheckMessage]:
             hint="Name their origins in WEBSOCKET_ALLOWED_ORIGINS: https://admin.example.com.",
             id="realtime.W005",
         )
+
+
+def _proxies() -> Iterator[CheckMessage]:
+    """Where every client would have one address: the limits by address would hit them all."""
+    trusted = addresses.trusted_networks()
+    if any(network.prefixlen == 0 for network in trusted):
+        yield Warning(
+            "TRUSTED_PROXIES believes everybody.",
+            hint="Whoever reaches the port then writes an address of choice and passes every "
+            "limit by address: name the networks of your proxies.",
+            id="realtime.W021",
+        )
+    header = settings.CLIENT_ADDRESS_HEADER
+    if not settings.SECURE_PROXY_SSL_HEADER and header == DEFAULTS["CLIENT_ADDRESS_HEADER"]:
+        return  # nothing says that there is a proxy
+    listens = _listens_on()
+    only_here = all(network.is_loopback for network in trusted)
+    if not trusted or (only_here and not _is_loopback(listens)):
+        named = "this machine only" if trusted else "no proxy"
+        yield Warning(
+            f"TRUSTED_PROXIES names {named}, and the server listens on {listens}.",
+            hint="All clients of a proxy that is not named count as one address, and one of them "
+            f"locks all out: name it, and see that it overwrites {header}. If it is on this "
+            "machine, listen there: REALTIME_BIND=127.0.0.1:9000.",
+            id="realtime.W020",
+        )
+
+
+def _listens_on() -> str:
+    """As `serve` chooses it."""
+    if settings.REALTIME_BIND:
+        return str(settings.REALTIME_BIND).rpartition(":")[0].strip("[]")
+    host = str(settings.WEBSOCKET_HOST)
+    return host if _is_loopback(host) else "0.0.0.0"  # noqa: S104 - only said
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _database() -> Iterator[CheckMessage]:

@@ -17,13 +17,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from holodrive.realtime import auth, hub, log, metrics, tracing, wire
-from holodrive.realtime.addresses import client_address
+from holodrive.realtime.addresses import address_of_scope
 from holodrive.realtime.credentials import (
     Credential,
     OriginRule,
     Scope,
     answered_subprotocol,
-    header,
     judge_origin,
 )
 from holodrive.realtime.database import FAULTS, in_database, unavailable
@@ -178,25 +177,10 @@ class RealtimeConsumer:
         """Say who it is, and count it. Only failures count against an address: thousands of riders
         share a carrier's.
         """
-        address = _address(self.scope)
-        most = settings.REALTIME_FAILED_CONNECTS_PER_ADDRESS
-        if most and self.hub.failed_connects.counted(address) >= most:
-            raise wire.RateLimited("Too many failed connects from this address: wait a minute.")
         cookie = auth.session_key(self.scope)
         if origin is OriginRule.MISSING and cookie is not None:
             raise wire.Forbidden("A session needs an Origin header.")
-        try:
-            credential = self.scope.get("credential")
-            if credential is not None and credential.kind == "token":
-                identity = await _identify(credential)
-            else:
-                identity = await in_database(auth.identify, credential, cookie)
-        except wire.TokenExpired:
-            raise  # it was good once: no guess, but what every app does that was asleep
-        except wire.Unauthenticated:
-            self.hub.failed_connects.count(address)
-            raise
-        self.identity = identity
+        self.identity = await self._identified(self.scope.get("credential"), cookie)
         self.hub.arrived(self, self.user.pk)
         most = settings.REALTIME_CONNECTS_PER_USER
         if most and self.hub.connects.count(self.user.pk) > most:
@@ -205,6 +189,39 @@ class RealtimeConsumer:
         most = settings.REALTIME_SOCKETS_PER_STAFF if staff else settings.REALTIME_SOCKETS_PER_USER
         if most and len(self.hub.users[self.user.pk]) > most:
             raise wire.TooManySockets(f"At most {most} sockets at a time: close one.")
+
+    async def _identified(self, credential: Credential | None, cookie: str | None) -> auth.Identity:
+        address = address_of_scope(self.scope)
+        most = settings.REALTIME_FAILED_CONNECTS_PER_ADDRESS
+        if most and self.hub.failed_connects.counted(address) >= most:
+            return await self._identified_among_failures(credential, cookie)
+        try:
+            return await _identify_by(credential, cookie)
+        except wire.TokenExpired:
+            raise  # it was good once: no guess, but what every app does that was asleep
+        except wire.Unauthenticated:
+            self.hub.failed_connects.count(address)
+            raise
+
+    async def _identified_among_failures(
+        self, credential: Credential | None, cookie: str | None
+    ) -> auth.Identity:
+        """From an address with too many failures a good credential still gets in. A bad signature
+        costs it no query, and whoever floods us uses two threads at most.
+        """
+        refusal = wire.RateLimited("Too many failed connects from this address: wait a minute.")
+        if credential is None and cookie is None:
+            raise refusal
+        async with self.hub.doubtful_connects:
+            try:
+                if credential is None or credential.kind == "ticket":
+                    return await in_database(auth.identify, credential, cookie)
+                await in_database(auth.verify, credential)
+            except wire.TokenExpired:
+                raise
+            except wire.Unauthenticated:
+                raise refusal from None
+        return await _identify(credential)
 
     async def _enter(self) -> None:
         stream = self.stream()
@@ -465,9 +482,10 @@ class RealtimeConsumer:
         return command.last_seq
 
 
-def _address(scope: Scope) -> str:
-    peer = (scope.get("client") or (None,))[0]
-    return client_address(peer, header(scope, b"x-real-ip"))
+async def _identify_by(credential: Credential | None, cookie: str | None) -> auth.Identity:
+    if credential is not None and credential.kind == "token":
+        return await _identify(credential)
+    return await in_database(auth.identify, credential, cookie)
 
 
 def _ref(command: wire.Command) -> str:

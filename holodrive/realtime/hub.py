@@ -249,6 +249,7 @@ class Hub:
         self.waker = LoopWaker(self.layer)
         self.connects = MinuteLimit()  # by user
         self.failed_connects = MinuteLimit()  # by address
+        self.doubtful_connects = asyncio.Semaphore(2)  # looked at, of addresses over that limit
         self.users: dict[int, set[Socket]] = {}
         self.presence = Presence(uuid.uuid4().hex, self.layer, self._announce_presence, self.loop)
         self.presence.start()

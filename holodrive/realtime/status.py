@@ -17,7 +17,7 @@ import redis
 from django.conf import settings
 from prometheus_client.metrics import MetricWrapperBase
 
-from holodrive.realtime import database, metrics
+from holodrive.realtime import addresses, database, metrics
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.publish import BULK_GROUP, WakeUp, signed
 
@@ -55,6 +55,7 @@ def of(hub: "Hub") -> dict[str, Any]:
         "reconciled_seconds_ago": hub.seconds_since_reconcile(),
         "outbox_bytes": _value(metrics.outbox_bytes),
         "slowest": waiting,
+        "notices": addresses.notices(),
         "database": {
             "queue": database.queued(),
             "threads": settings.REALTIME_DATABASE_THREADS,

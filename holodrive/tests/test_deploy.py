@@ -125,6 +125,44 @@ def test_an_address_cannot_be_invented_by_a_header(start_server, proxied):
     assert refused(9, "127.0.0.2") == "unauthenticated"
 
 
+def test_behind_a_balancer_that_only_appends_each_client_counts_for_itself(start_server, proxied):
+    """It adds to X-Forwarded-For what it sees, behind whatever a client wrote there, and sends no
+    X-Real-IP.
+    """
+    server = behind_nginx(
+        start_server,
+        REALTIME_FAILED_CONNECTS_PER_ADDRESS="2",
+        LOGIN_FAILURES_PER_ADDRESS="2",
+        CLIENT_ADDRESS_HEADER="X-Forwarded-For",
+        REALTIME_PREFIX="balancer",
+    )
+    front = proxied(
+        server.address,
+        **{
+            "proxy_set_header X-Real-IP $remote_addr;": "",
+            "X-Forwarded-For $remote_addr;": "X-Forwarded-For $proxy_add_x_forwarded_for;",
+        },
+    )
+
+    def connects(number, source):
+        claims = {"X-Forwarded-For": f"198.51.100.{number}", "X-Real-IP": f"198.51.100.{number}"}
+        path = "/ws/notifications/?token=wrong"
+        with front.connect(path, source, additional_headers=claims) as connection:
+            return first_frame(connection)["code"]
+
+    def logs_in(number, source):
+        claims = {"X-Forwarded-For": f"198.51.100.{number}, 127.0.0.1"}
+        body = {"username": f"nobody{number}", "password": "wrong"}
+        return front.post("/api/token/", body, claims, source)[0]
+
+    got = [connects(number, "127.0.0.2") for number in range(4)]
+    assert got == ["unauthenticated"] * 2 + ["rate_limited"] * 2
+    assert connects(9, "127.0.0.3") == "unauthenticated"
+    got = [logs_in(number, "127.0.0.2") for number in range(5)]  # three are in one window
+    assert got[-1] == 429
+    assert logs_in(9, "127.0.0.3") == 401
+
+
 def test_no_token_is_in_any_log(start_server, proxied, trip):
     server = behind_nginx(start_server)
     front = proxied(server.address)

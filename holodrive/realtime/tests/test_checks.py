@@ -43,7 +43,24 @@ def layer(path):
     return {"default": {"BACKEND": path}}
 
 
+TLS_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 FAULTS = [
+    ("realtime.E020", {"TRUSTED_PROXIES": ["127.0.0.1", "nginx"]}),
+    ("realtime.W020", {"SECURE_PROXY_SSL_HEADER": TLS_HEADER, "TRUSTED_PROXIES": []}),
+    (
+        "realtime.W020",
+        {"SECURE_PROXY_SSL_HEADER": TLS_HEADER, "REALTIME_BIND": "0.0.0.0:9000"},
+    ),
+    (
+        "realtime.W020",
+        {"SECURE_PROXY_SSL_HEADER": TLS_HEADER, "WEBSOCKET_HOST": "rides.example.com"},
+    ),
+    (
+        "realtime.W020",
+        {"CLIENT_ADDRESS_HEADER": "X-Forwarded-For", "REALTIME_BIND": "[::]:9000"},
+    ),
+    ("realtime.W021", {"TRUSTED_PROXIES": ["0.0.0.0/0"]}),
+    ("realtime.W021", {"TRUSTED_PROXIES": ["127.0.0.1", "::/0"]}),
     ("realtime.E002", {"USE_TZ": False}),
     ("realtime.E003", {"DEBUG": True}),
     ("realtime.E004", {"ALLOWED_HOSTS": ["rides.example.com", "*"]}),
@@ -104,6 +121,14 @@ def test_every_fault_comes_with_a_hint(found):
     "changes",
     [
         {"WEBSOCKET_URL": ""},
+        {"SECURE_PROXY_SSL_HEADER": TLS_HEADER},
+        {"SECURE_PROXY_SSL_HEADER": TLS_HEADER, "REALTIME_BIND": "[::1]:9000"},
+        {
+            "SECURE_PROXY_SSL_HEADER": TLS_HEADER,
+            "REALTIME_BIND": "0.0.0.0:9000",
+            "TRUSTED_PROXIES": ["10.0.0.0/8"],
+        },
+        {"TRUSTED_PROXIES": []},  # clients come directly
         {
             "ALLOWED_HOSTS": ["admin.example.com", "rides.example.com"],
             "WEBSOCKET_ALLOWED_ORIGINS": ["https://admin.example.com"],

@@ -112,6 +112,7 @@ def _screen(answers: Answers, before: Answers | None, seconds: float) -> list[st
     if answers.silent:
         count = f"{answers.silent} of {answers.silent + len(processes)}"
         lines.append(f"without an answer in {_WAIT_SECONDS:g} s: {count} processes")
+    lines += sorted({f"notice  {text}" for one in processes for text in one.get("notices", ())})
     slowest = sorted(
         (
             {**one, "process": process["process"]}
