@@ -21,9 +21,9 @@ class LoginForm(AdminAuthenticationForm):
     """Failed logins count as over REST."""
 
     def clean(self) -> dict[str, Any]:
-        username = str(self.cleaned_data.get("username", ""))
-        if self.request is None:
-            return super().clean()
+        username = self.cleaned_data.get("username")
+        if self.request is None or not username or not self.cleaned_data.get("password"):
+            return super().clean()  # checks no password
         try:
             with login_attempt(self.request, username, failure=ValidationError):
                 return super().clean()

@@ -1,77 +1,190 @@
-"""Slows down the guessing of passwords: counts failed logins by user name and address, and by
+"""Slows down the guessing of passwords: counts failed logins by account and address, and by
 address.
+
+From an address with too many failures the right password still gets in, for a carrier's riders
+share one; what bounds spraying then is in docs/explanation/decisions.md.
 """
 
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import BaseCache, caches
 from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 
-from holodrive.realtime.addresses import client_address
+from holodrive.accounts import names
+from holodrive.realtime.addresses import address_of_request
 
 WINDOW = 15 * 60  # seconds; the counts begin anew with each
+# Of an address over its limit, each account has three tries, and all of them thirty in thirty
+# seconds. Who logged in from there in the last fifteen days has the usual ones.
+_TRIES, _ALL_TRIES, _ALL_SECONDS = 3, 30, 30
+_SOON = 5  # seconds until another try of those is worth while
+_KNOWN_SECONDS = 15 * 86_400
+_RUN_SECONDS = 60  # that a login takes at most; of one whose process was killed nothing stays
+_PATIENCE, _POLL = 30.0, 0.05  # seconds
+
 _REASON = "Too many failed logins."
+_OVER = "Too many failed logins from this address: only the right password gets in."
+_BUSY = "Too many logins at the same moment."
 
 
 @contextmanager
 def login_attempt(
     request: HttpRequest, username: str, failure: type[Exception] = AuthenticationFailed
 ) -> Iterator[None]:
-    """Around one check of a password; raises Throttled instead when there were too many failures.
+    """Around one check of a password, which ends without an exception only if it was right. Raises
+    Throttled instead when there were too many failures.
 
-    An attempt counts from its beginning, and is forgiven when it ends in anything but `failure`: so
-    many at the same moment do not all slip through.
+    An attempt holds a place from its beginning, and keeps it when it ends in `failure`: so many at
+    the same moment do not all slip through, and right ones wait for one another.
     """
-    address = client_address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_REAL_IP"))
-    limits = {
-        f"{address} {username}": settings.LOGIN_FAILURES_PER_USER,
-        address: settings.LOGIN_FAILURES_PER_ADDRESS,
-    }
-    counts = _Counts()
-    for name, limit in limits.items():  # who is over his own limit does not use up the address's
-        if limit and counts.add(name) > limit:
-            raise Throttled(wait=counts.seconds_left, detail=_REASON)
+    attempt = _begun(address_of_request(request), names.account(username))
     try:
         yield
-    except failure:
+    except failure as wrong:
+        attempt.failed()
+        if attempt.is_last_resort:  # the same answer as to those that were not looked at
+            raise Throttled(wait=attempt.seconds_left, detail=_OVER) from wrong
         raise
     except BaseException:
-        counts.forgive()
+        attempt.given_up()
         raise
-    counts.forgive()
+    attempt.succeeded()
 
 
-class _Counts:
-    """One attempt's counters. They are in Redis, for all processes; without it in this process."""
+def _begun(address: str, account: str) -> "_Attempt":
+    """The counts are in Redis, for all processes; without it in this process."""
+    try:
+        return _Attempt(caches["default"], address, account)
+    except Throttled:
+        raise
+    except Exception:  # noqa: BLE001 - a login must not fail with Redis
+        return _Attempt(caches["process"], address, account)
 
-    def __init__(self) -> None:
+
+class _Attempt:
+    """One check of a password, counted. Raises Throttled if it may not be made."""
+
+    def __init__(self, cache: BaseCache, address: str, account: str) -> None:
         window, passed = divmod(time.time(), WINDOW)
         self.seconds_left = WINDOW - int(passed)
-        self._window = int(window)
-        self._counted: list[tuple[BaseCache, str]] = []
+        self.is_last_resort = False
+        self._cache = cache
+        self._known = f"login.known.{_digest(f'{address} {account}')}"
+        own = f"login.{int(window)}.{_digest(f'{address} {account}')}"
+        most = settings.LOGIN_FAILURES_PER_USER
+        self._address = _Count(cache, f"login.{int(window)}.{_digest(address)}")
+        if self._address.is_full():
+            self.is_last_resort = cache.get(self._known) is None
+            most = min(most or _TRIES, _TRIES) if self.is_last_resort else most
+        self._places = [_Place(cache, own, most, self.seconds_left)] if most else []
+        for place in self._places:
+            place.take(Throttled(wait=self.seconds_left, detail=_REASON))
+        if not self._address.add():
+            self._join_the_last(address)
 
-    def add(self, name: str) -> int:
-        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
-        key = f"login.{self._window}.{digest}"
+    def _join_the_last(self, address: str) -> None:
+        if not self.is_last_resort and self._cache.get(self._known) is not None:
+            return
+        self.is_last_resort = True
+        place = _Place(self._cache, f"login.{_digest(address)}", _ALL_TRIES, _ALL_SECONDS)
         try:
-            return self._count(caches["default"], key)
-        except Exception:  # noqa: BLE001 - a login must not fail with Redis
-            return self._count(caches["process"], key)
+            # Wait beside many right ones, not behind a flood of wrong ones: each wait has a thread.
+            place.take(Throttled(wait=_SOON, detail=_OVER), at_least=_ALL_TRIES // 2)
+        except Throttled:
+            self.given_up()
+            raise
+        self._places.append(place)
 
-    def _count(self, cache: BaseCache, key: str) -> int:
-        cache.add(key, 0, WINDOW)
-        count: int = cache.incr(key)
-        self._counted.append((cache, key))
-        return count
+    def failed(self) -> None:
+        for place in self._places:
+            _try(place.keep)
+
+    def given_up(self) -> None:
+        for place in self._places:
+            _try(place.free)
+        _try(self._address.forgive)
+
+    def succeeded(self) -> None:
+        self.given_up()
+        if settings.LOGIN_FAILURES_PER_ADDRESS:
+            _try(self._cache.set, self._known, 1, _KNOWN_SECONDS)
+
+
+class _Place:
+    """One of `most` places: a key of the cache each, which one atomic `add` takes. A failure keeps
+    its place for `seconds`; a refused attempt never had one, so it prolongs nothing and leaves
+    nothing.
+    """
+
+    _RUNS, _FAILED = 1, 2
+
+    def __init__(self, cache: BaseCache, name: str, most: int, seconds: int) -> None:
+        self._cache = cache
+        self._keys = [f"{name}.{number}" for number in range(most)]
+        self._seconds = seconds
+        self._mine = ""
+
+    def take(self, refusal: Throttled, at_least: int = 1) -> None:
+        """Wait while so many run that may free theirs. Raises the refusal once they do not."""
+        give_up_at = time.monotonic() + _PATIENCE
+        while True:
+            taken = self._cache.get_many(self._keys)
+            for key in self._keys:
+                if key not in taken and self._cache.add(key, self._RUNS, _RUN_SECONDS):
+                    self._mine = key
+                    return
+            running = list(taken.values()).count(self._RUNS)
+            if len(taken) == len(self._keys) and running < at_least:
+                raise refusal
+            if time.monotonic() > give_up_at:
+                raise Throttled(wait=1, detail=_BUSY)
+            time.sleep(_POLL)
+
+    def keep(self) -> None:
+        self._cache.set(self._mine, self._FAILED, self._seconds)
+
+    def free(self) -> None:
+        self._cache.delete(self._mine)
+
+
+class _Count:
+    """The failures of an address. It never stands above the limit."""
+
+    def __init__(self, cache: BaseCache, key: str) -> None:
+        self._cache, self._key = cache, key
+        self._most = settings.LOGIN_FAILURES_PER_ADDRESS
+        self._added = False
+
+    def is_full(self) -> bool:
+        return bool(self._most) and self._cache.get(self._key, 0) >= self._most
+
+    def add(self) -> bool:
+        """Whether there was room for one more."""
+        if not self._most:
+            return True
+        if self.is_full():
+            return False
+        self._cache.add(self._key, 0, WINDOW + _RUN_SECONDS)  # it outlives who is under way
+        self._added = self._cache.incr(self._key) <= self._most
+        if not self._added:
+            self._cache.decr(self._key)
+        return self._added
 
     def forgive(self) -> None:
-        for cache, key in self._counted:
-            try:
-                cache.decr(key)
-            except Exception:  # noqa: BLE001, S112 - then it was away, or the window is over
-                continue
+        if self._added:
+            self._cache.decr(self._key)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _try(change: Callable[..., Any], *args: Any) -> None:
+    with suppress(Exception):  # Redis went away: what is left there expires
+        change(*args)

@@ -1,14 +1,18 @@
 """Guessing passwords: failures are counted, successes are not."""
 
+import threading
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from django.db import connection
+from django.test import Client
 from rest_framework.test import APIClient
 
-from holodrive.accounts import throttle
+from holodrive.accounts import names, throttle
 from holodrive.realtime.addresses import client_address
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,6 +24,7 @@ def limits(settings, monkeypatch):
     """Three failures by name and address, six by address; and never the next window."""
     settings.LOGIN_FAILURES_PER_USER = 3
     settings.LOGIN_FAILURES_PER_ADDRESS = 6
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     monkeypatch.setattr(throttle.time, "time", lambda: 1_800_000_000.0)
 
 
@@ -80,9 +85,56 @@ def test_failures_elsewhere_do_not_lock_a_user_out(user, address):
     assert log_in(user.username, "holodrive-demo", f"{address[:-1]}250").status_code == 200
 
 
-def test_an_address_that_tries_many_names_has_to_wait(user, address):
+def exhaust(address):
     assert [fail(f"nobody{n}", address, 1) for n in range(6)] == [[401]] * 6
+
+
+def test_an_address_that_tries_many_names_has_to_wait(user, address):
+    exhaust(address)
+    answer = log_in("nobody6", "wrong", address)
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert "Retry-After" in answer
+
+
+def test_the_right_password_gets_in_from_an_address_that_tried_many_names(user, address):
+    exhaust(address)
+    for _ in range(5):
+        assert log_in(user.username, "holodrive-demo", address).status_code == 200
+
+
+def test_over_the_limit_of_the_address_an_account_has_three_tries(user, address, settings, checks):
+    settings.LOGIN_FAILURES_PER_USER = 10
+    exhaust(address)
+    before = len(checks)
+    assert fail(user.username, address, 5) == [429] * 5
+    assert len(checks) - before == 3
     assert log_in(user.username, "holodrive-demo", address).status_code == 429
+
+
+def test_who_logged_in_there_before_keeps_the_usual_tries(user, address, settings):
+    settings.LOGIN_FAILURES_PER_USER = 5
+    assert log_in(user.username, "holodrive-demo", address).status_code == 200
+    exhaust(address)
+    assert fail(user.username, address, 4) == [401] * 4
+    assert log_in(user.username, "holodrive-demo", address).status_code == 200
+
+
+def test_a_form_without_a_password_makes_nobody_known(make_user, client, address, settings):
+    admin = make_user("admin", password="holodrive-demo")
+    settings.LOGIN_FAILURES_PER_USER = 5
+    client.post("/admin/login/", {"username": admin.username}, REMOTE_ADDR=address)
+    exhaust(address)
+    assert fail(admin.username, address, 4) == [429] * 4
+
+
+def test_over_the_limit_of_the_address_all_names_share_thirty_tries(address, monkeypatch, checks):
+    """One a second in the long run: spraying goes on no faster than that."""
+    monkeypatch.setattr(throttle, "_ALL_TRIES", 4)
+    exhaust(address)
+    before = len(checks)
+    for number in range(20):
+        assert fail(f"another{number}", address, 1) == [429]
+    assert len(checks) - before == 4
 
 
 def test_one_who_is_over_his_limit_does_not_lock_his_carrier_out(user, address):
@@ -90,15 +142,134 @@ def test_one_who_is_over_his_limit_does_not_lock_his_carrier_out(user, address):
     assert log_in(user.username, "holodrive-demo", address).status_code == 200
 
 
-def test_many_attempts_at_once_do_not_slip_through(user, address):
-    def attempt(_):
+@pytest.fixture
+def checks(monkeypatch):
+    """The passwords that were really checked, of accounts and of names that are none."""
+    checked = []
+    model = get_user_model()
+    check_password, set_password = model.check_password, model.set_password
+
+    def counted_check(self, password):
+        checked.append(password)
+        return check_password(self, password)
+
+    def counted_set(self, password):
+        if self.pk is None:  # what Django's backend does for a name that is no account
+            checked.append(password)
+        return set_password(self, password)
+
+    monkeypatch.setattr(model, "check_password", counted_check)
+    monkeypatch.setattr(model, "set_password", counted_set)
+    return checked
+
+
+@pytest.fixture
+def at_once(user, address, monkeypatch, checks):
+    """`at_once(passwords)`: the codes, each login begun before the first password is checked."""
+
+    def run(passwords):
+        begun, all_begun = [], threading.Event()
+        make, authenticate = throttle._begun, get_user_model().check_password
+
+        def begin(*args):
+            begun.append(1)
+            if len(begun) == len(passwords):
+                all_begun.set()
+            return make(*args)
+
+        def check(self, password):
+            assert all_begun.wait(60)
+            return authenticate(self, password)
+
+        def attempt(password):
+            try:
+                return log_in(user.username, password, address).status_code
+            finally:
+                connection.close()
+
+        monkeypatch.setattr(throttle, "_begun", begin)
+        monkeypatch.setattr(get_user_model(), "check_password", check)
+        with ThreadPoolExecutor(len(passwords)) as threads:
+            return sorted(threads.map(attempt, passwords))
+
+    return run
+
+
+RIGHT, WRONG = "holodrive-demo", "wrong"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "most_wrong"), [(10, 0, 0), (30, 0, 0), (0, 6, 3), (0, 30, 3), (20, 2, 2)]
+)
+@pytest.mark.parametrize("over", [False, True], ids=["below", "over"])
+def test_logins_at_the_same_moment(at_once, address, checks, right, wrong, most_wrong, over):
+    """Right ones all get in; of the wrong ones no more than the limit are checked."""
+    if over:
+        exhaust(address)
+        checks.clear()
+    codes = at_once(
+        [RIGHT, WRONG] * min(right, wrong) + [RIGHT] * (right - wrong) + [WRONG] * (wrong - right)
+    )
+    assert codes.count(200) == right
+    assert checks.count(WRONG) == most_wrong
+    assert codes.count(401) == (0 if over else most_wrong)
+
+
+def test_a_mix_of_right_and_wrong_ones_never_checks_more_wrong_ones_than_the_limit(at_once, checks):
+    """Some right ones may be refused: once three failed, the account has to wait."""
+    codes = at_once([RIGHT, WRONG] * 15)
+    assert checks.count(WRONG) <= 3
+    assert codes.count(200) == checks.count(RIGHT)
+    assert codes.count(429) == 30 - len(checks)
+
+
+def test_logins_of_a_carrier_at_the_same_moment(make_user, address):
+    """Thirty of its riders, after one of them had guessed: none of them failed, so all get in."""
+    exhaust(address)
+    riders = [make_user(password=RIGHT).username for _ in range(30)]
+
+    def attempt(name):
         try:
-            return log_in(user.username, "wrong", address).status_code
+            return log_in(name, RIGHT, address).status_code
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(6) as threads:
-        assert sorted(threads.map(attempt, range(6))) == [401] * 3 + [429] * 3
+    with ThreadPoolExecutor(30) as threads:
+        assert list(threads.map(attempt, riders)) == [200] * 30
+
+
+@pytest.fixture
+def keys():
+    """`keys()`: those of logins in Redis, with their seconds to live."""
+    redis = caches["default"]._cache.get_client()
+    return lambda: {key: redis.ttl(key) for key in redis.scan_iter("*:login.*")}
+
+
+def test_refused_attempts_count_nothing_and_leave_nothing(user, address, keys):
+    assert fail(user.username, address, 3) == [401] * 3
+    before = keys()
+    assert fail(user.username, address, 20) == [429] * 20
+    assert set(keys()) == set(before)
+    for number in range(3):  # the address has three failures of its six left, not fewer
+        assert fail(f"nobody{number}", address, 1) == [401]
+
+
+def test_a_million_names_leave_no_more_than_the_limits(address, monkeypatch, keys):
+    monkeypatch.setattr(throttle, "_ALL_TRIES", 4)
+    before = set(keys())
+    for number in range(60):
+        fail(f"nobody{number}", address, 1)
+    new = set(keys()) - before
+    assert len(new) == 6 + 4 * 2 + 1  # of each that was checked, the last four, and the address
+
+
+def test_every_key_expires(user, address, keys, monkeypatch):
+    log_in(user.username, RIGHT, address)
+    exhaust(address)
+    fail(user.username, address, 2)
+    fail("nobody7", address, 2)
+    assert keys()
+    assert all(0 < seconds <= throttle._KNOWN_SECONDS for seconds in keys().values())
 
 
 def test_zero_switches_a_limit_off(user, address, settings):
@@ -131,6 +302,93 @@ def test_behind_a_proxy_of_ours_the_client_counts(user, address):
         real = f"203.0.113.{other}{next(_numbers)}"
         headers = {"X-Real-IP": real}
         assert fail(user.username, "127.0.0.1", 4, **headers) == [401, 401, 401, 429]
+
+
+# One account, however it is spelled
+
+
+def spellings(name):
+    """Of an account `name`: those that log in to it, and those that some backend might take."""
+    fullwidth = "".join(chr(ord(sign) + 0xFEE0) for sign in name)
+    return [
+        *(name, f" {name}", f"{name} ", f"\u3000{name}", f"{name}\u2003", f"\t{name}\r\n"),
+        *(f"\u00a0{name}\u00a0", f"\x1f{name}", f"\u2028{name}", fullwidth, f"\u3000{fullwidth} "),
+        *(name.upper(), name.title(), name.replace("i", "\u2170"), name.replace("r", "\u1d63")),
+        *(f"\u200b{name}", f"{name}\ufeff", name.replace("i", "i\u200d"), f"\u202e{name}"),
+        *(name.replace("i", "i\u00ad"), f"{name}\ufe0f", f"{name}\u034f", f"{name}\u3164"),
+        *(f"{name[0]} {name[1:]}", f"{name}\U000e0041", f"{name}\u180e"),
+    ]
+
+
+def test_every_spelling_has_the_same_count(user, address, settings):
+    settings.LOGIN_FAILURES_PER_USER = 3
+    settings.LOGIN_FAILURES_PER_ADDRESS = 0
+    got = [fail(name, address, 1)[0] for name in spellings(user.username)]
+    assert got.count(401) == 3
+    assert fail(user.username, address, 1) == [429]
+    page = Client().post(
+        "/admin/login/", {"username": f" {user.username}", "password": RIGHT}, REMOTE_ADDR=address
+    )
+    assert "Too many" in page.content.decode()
+
+
+@pytest.mark.parametrize("stored", ["Zo\u00eb", "Stra\u00dfe", "\u0438\u043c\u044f\u0419", "RIDER"])
+def test_spellings_of_letters_that_have_several(make_user, address, stored):
+    make_user(username=stored, password=RIGHT)
+    forms = [unicodedata.normalize(form, stored) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    written = [*forms, stored.lower(), stored.upper(), stored.casefold()]
+    assert len({names.account(name) for name in written}) == 1
+
+
+def test_different_names_have_different_counts(make_user):
+    others = ["rider", "rider1", "rider11", "driver1", "\u0440\u0438\u0434\u0435\u0440", "r1der"]
+    assert len({names.account(name) for name in others}) == len(others)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "\x00", "rider\x00", "\ud800", "x" * 100_000, "\ufdfa" * 5000]
+)
+def test_a_name_that_no_account_can_have_is_counted_all_the_same(db, name):
+    assert len(names.account(name)) < 5000
+
+
+def test_a_backend_that_finds_more_spellings_is_asked(user, monkeypatch):
+    """A project whose accounts are found by their e-mail address as well."""
+    find = type(type(user)._default_manager).get_by_natural_key
+
+    def by_both(self, name):
+        return user if name == "rider@example.com" else find(self, name)
+
+    monkeypatch.setattr(type(type(user)._default_manager), "get_by_natural_key", by_both)
+    assert names.account("rider@example.com") == names.account(user.username)
+
+
+@pytest.mark.parametrize(
+    ("typed", "lets_in"),
+    [
+        ("{name}", True),
+        (" {name}\u3000", True),
+        ("{fullwidth}", True),
+        ("{name}\u200b", False),
+        ("{upper}", False),
+    ],
+)
+def test_both_doors_read_a_name_alike(make_user, client, address, typed, lets_in):
+    name = make_user("admin", password=RIGHT).username
+    fullwidth = "".join(chr(ord(sign) + 0xFEE0) for sign in name)
+    typed = typed.format(name=name, fullwidth=fullwidth, upper=name.upper())
+    assert (log_in(typed, RIGHT, address).status_code == 200) is lets_in
+    form = {"username": typed, "password": RIGHT}
+    page = client.post("/admin/login/", form, REMOTE_ADDR=address)
+    assert (page.status_code == 302) is lets_in
+
+
+def test_both_doors_take_a_password_as_it_was_typed(make_user, client, address):
+    admin = make_user("admin", password=" spaces around ")
+    assert log_in(admin.username, " spaces around ", address).status_code == 200
+    assert log_in(admin.username, "spaces around", address).status_code == 401
+    form = {"username": admin.username, "password": " spaces around "}
+    assert client.post("/admin/login/", form, REMOTE_ADDR=address).status_code == 302
 
 
 @pytest.mark.parametrize(
