@@ -2,6 +2,7 @@
 in production by `manage.py check --deploy`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,7 +29,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @checks.register("realtime")
 def check_project(**kwargs: Any) -> list[CheckMessage]:
     """What the engine needs of the project that it is part of."""
-    return [*_user_model(), *_time_zones(), *_unreadable_proxies()]
+    return [*_user_model(), *_time_zones(), *_unreadable_proxies(), *_unreadable_header()]
 
 
 @checks.register("realtime", deploy=True)
@@ -66,15 +67,33 @@ def _time_zones() -> Iterator[CheckMessage]:
 
 
 def _unreadable_proxies() -> Iterator[CheckMessage]:
-    for text in settings.TRUSTED_PROXIES:
-        try:
-            addresses.network(text)
-        except ValueError:
+    listed: Any = settings.TRUSTED_PROXIES
+    is_text = isinstance(listed, str)  # each of its letters would be one
+    for text in [listed] if is_text else listed:
+        if is_text or not _is_network(text):
             yield Error(
-                f"TRUSTED_PROXIES has {text!r}, which is neither an address nor a network.",
-                hint="A name is not looked up: write 10.0.0.7 or 10.0.0.0/8.",
+                f"TRUSTED_PROXIES has {text!r}, which is no list of addresses and networks.",
+                hint='A name is not looked up: write ["10.0.0.7"] or ["10.0.0.0/8"].',
                 id="realtime.E020",
             )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        addresses.network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unreadable_header() -> Iterator[CheckMessage]:
+    name = str(settings.CLIENT_ADDRESS_HEADER)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        yield Error(
+            f"CLIENT_ADDRESS_HEADER is {name!r}, which is no name of a header.",
+            hint="Write it as it is sent: X-Forwarded-For.",
+            id="realtime.E021",
+        )
 
 
 def _debug() -> Iterator[CheckMessage]:

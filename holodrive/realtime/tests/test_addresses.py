@@ -7,8 +7,9 @@ import sys
 import pytest
 from django.test import RequestFactory
 
-from holodrive.realtime import addresses
+from holodrive.realtime import addresses, hub, status
 from holodrive.realtime.addresses import address_of_request, address_of_scope, client_address
+from holodrive.realtime.management.commands.realtime import _screen as screen
 from testing.services import ROOT
 
 PROXY, BALANCER, CLIENT = "127.0.0.1", "10.0.0.7", "203.0.113.1"
@@ -158,6 +159,15 @@ def test_a_proxy_whose_word_is_not_read_is_named_once(caplog, read, peer, header
     assert [record.message for record in caplog.records] == addresses.notices()
     assert len(addresses.notices()) == (said is not None)
     assert said is None or said in addresses.notices()[0]
+
+
+async def test_an_operator_sees_it_on_the_screen(connect):
+    in_scope(CLIENT, ("X-Forwarded-For", "198.51.100.9"))
+    process = status.of(hub.here()) | {"answered_after": 0.0}
+    lines = screen(status.Answers([process, process], 0), None, 0)
+    assert [line for line in lines if line.startswith("notice")] == [
+        f"notice  {addresses.notices()[0]}"
+    ]
 
 
 # Wrong values stop the start with one sentence

@@ -46,6 +46,9 @@ def layer(path):
 TLS_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 FAULTS = [
     ("realtime.E020", {"TRUSTED_PROXIES": ["127.0.0.1", "nginx"]}),
+    ("realtime.E020", {"TRUSTED_PROXIES": "127.0.0.1"}),
+    ("realtime.E021", {"CLIENT_ADDRESS_HEADER": "HTTP_X_FORWARDED_FOR"}),
+    ("realtime.E021", {"CLIENT_ADDRESS_HEADER": ""}),
     ("realtime.W020", {"SECURE_PROXY_SSL_HEADER": TLS_HEADER, "TRUSTED_PROXIES": []}),
     (
         "realtime.W020",
