@@ -21,7 +21,10 @@ _numbers = count(1)
 
 @pytest.fixture(autouse=True)
 def limits(settings, monkeypatch):
-    """Three failures by name and address, six by address; and never the next window."""
+    """Three failures by name and address, six by address; and never the next window, however slow
+    this machine is.
+    """
+    monkeypatch.setattr(throttle, "_ALL_SECONDS", throttle.WINDOW)
     settings.LOGIN_FAILURES_PER_USER = 3
     settings.LOGIN_FAILURES_PER_ADDRESS = 6
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -249,7 +252,7 @@ def test_refused_attempts_count_nothing_and_leave_nothing(user, address, keys):
     assert fail(user.username, address, 3) == [401] * 3
     before = keys()
     assert fail(user.username, address, 20) == [429] * 20
-    assert set(keys()) == set(before)
+    assert set(keys()) - set(before) == set()
     for number in range(3):  # the address has three failures of its six left, not fewer
         assert fail(f"nobody{number}", address, 1) == [401]
 
