@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from chat import audit
 from chat.models import Conversation, is_support
-from holodrive.realtime.admin import StrictLookups
+from holodrive.realtime.admin_lookups import StrictLookups
 from holodrive.realtime.wire import Forbidden, RealtimeError
 
 

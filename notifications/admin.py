@@ -9,7 +9,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from holodrive.realtime.admin import StrictLookups
+from holodrive.realtime.admin_lookups import StrictLookups
 from notifications import announcements, oversight
 from notifications.models import Notification
 

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 
-from holodrive.realtime.admin import StrictLookups
+from holodrive.realtime.admin_lookups import StrictLookups
 from push.models import Device, Preference, QuietHours
 
 LOGIN = get_user_model().USERNAME_FIELD

@@ -13,7 +13,7 @@ from rest_framework.exceptions import Throttled
 from holodrive.accounts.models import User
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime import log
-from holodrive.realtime.admin import StrictLookups
+from holodrive.realtime.admin_lookups import StrictLookups
 from notifications.announcements import NotifiesUsers
 
 

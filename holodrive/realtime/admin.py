@@ -1,75 +1,13 @@
-"""The base of all our admins: a list takes no lookup on a field that it neither shows nor filters
-by. Django's own takes any local field, so `?original__startswith=9` reads what is hidden digit by
-digit.
+"""The engine has no pages of its own in the admin, and takes simplejwt's away: they would show, and
+let search, what belongs to logins.
 """
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
-
 from django.contrib import admin
-from django.contrib.admin.utils import get_fields_from_path
-from django.contrib.admin.widgets import url_params_from_lookup_dict
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Field
-from django.http import HttpRequest
 
-# What a list asks of a field that it filters by, and of one that it only shows. Neither has a
-# pattern: of a field that is shown, it would find no more than the search does, and cost more.
-_OF_FILTERS = ("exact", "in", "isnull", "isempty", "gt", "gte", "lt", "lte", "year", "month", "day")
-_OF_SHOWN = ("exact", "in", "isnull")
+# First of all its own module, which registers them: autodiscover may come to it after this one.
+from rest_framework_simplejwt.token_blacklist import admin as _  # noqa: F401
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-
-class StrictLookups(admin.ModelAdmin):
-    # What completes a field of a form searches these, if not `search_fields`: it shows no more of a
-    # row than its `str`, so a search for a text would answer what it does not show.
-    completed_by: ClassVar[tuple[str, ...] | None] = None
-
-    def get_search_fields(self, request: HttpRequest) -> Any:
-        match = request.resolver_match
-        if self.completed_by is None or match is None or match.url_name != "autocomplete":
-            return super().get_search_fields(request)
-        return self.completed_by
-
-    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
-        """Whether the query string of a list may have it; Django answers 400 if not."""
-        return lookup in {*self._offered(request)} or self._limits_choices(lookup, value)
-
-    def _offered(self, request: HttpRequest | None) -> Iterator[str]:
-        yield from _lookups("pk", None, _OF_SHOWN)
-        yield from _lookups(self.opts.pk.name, None, _OF_SHOWN)
-        shown: Any = self.list_display if request is None else self.get_list_display(request)
-        for name in shown:
-            if isinstance(name, str) and (field := self._field(name)) is not None:
-                yield from _lookups(name, field, _OF_SHOWN)
-        filters: Any = self.list_filter if request is None else self.get_list_filter(request)
-        for one in (self.date_hierarchy, *filters):
-            path: Any = one[0] if isinstance(one, list | tuple) else one
-            if isinstance(path, str):
-                yield from _lookups(path, self._field(path), _OF_FILTERS)
-            elif name := getattr(path, "parameter_name", None):
-                yield name
-
-    def _field(self, path: str) -> Any:
-        """What is at the end of a path; None if that is no field, as a column may be a method."""
-        try:
-            return get_fields_from_path(self.model, path)[-1]
-        except FieldDoesNotExist:
-            return None
-
-    def _limits_choices(self, lookup: str, value: str) -> bool:
-        """Whether it comes from a foreign key's `limit_choices_to`, as in the pop-up of raw ids."""
-        for choices in self.opts.related_fkey_lookups:
-            known = url_params_from_lookup_dict(choices() if callable(choices) else choices)
-            if (lookup, value) in known.items():
-                return True
-        return False
-
-
-def _lookups(path: str, field: Field | None, lookups: tuple[str, ...]) -> Iterator[str]:
-    """The field itself and, of a relation, the key of what it leads to: never another of its
-    fields.
-    """
-    yield from (path, *(f"{path}__{lookup}" for lookup in lookups))
-    if field is not None and field.is_relation and hasattr(field, "target_field"):
-        key = f"{path}__{field.target_field.name}"
-        yield from (key, f"{key}__exact", f"{key}__in")
+for model in (OutstandingToken, BlacklistedToken):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)

@@ -9,7 +9,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from holodrive.realtime import tickets
+from holodrive.realtime import claims, tickets
 from holodrive.realtime.parsing import JsonParser
 from holodrive.realtime.rest import View, answer
 from holodrive.realtime.tokens import LogoutSerializer
@@ -33,7 +33,7 @@ class Tickets(View):
         token: Any = request.auth  # None with a session
         ticket = tickets.issue(
             user=request.user,
-            claims=token.payload if token is not None else None,
+            claims=claims.of_a_login(token.payload) if token is not None else None,
             session_key="" if token is not None else request.session.session_key or "",
         )
         content = IssuedTicket(ticket=ticket, expires_in=tickets.SECONDS)

@@ -23,15 +23,11 @@ from django.utils.crypto import constant_time_compare
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
-from holodrive.realtime import tickets
+from holodrive.realtime import claims, tickets
+from holodrive.realtime.claims import SID
 from holodrive.realtime.credentials import Credential, Scope, header
 from holodrive.realtime.models import RevokedSession
-from holodrive.realtime.tokens import (
-    SID,
-    AccessToken,
-    JointAuthentication,
-    TokenAuthentication,
-)
+from holodrive.realtime.tokens import AccessToken, JointAuthentication, TokenAuthentication
 from holodrive.realtime.wire import RealtimeError, TokenExpired, Unauthenticated
 
 P = ParamSpec("P")
@@ -40,6 +36,7 @@ R = TypeVar("R")
 _ANONYMOUS = "Authentication is required: a session, or a token."
 _EXPIRED = "The token has expired: get a new one."
 _REFUSED = "The credentials were not accepted."
+_USED_TICKET = "The ticket is unknown, used or older than 30 s: get a new one."
 LOGGED_OUT = "This login was ended."
 _CHANGED = "The account or its rights have changed: log in again."
 # What a socket's standing depends on; not every user model has all of them.
@@ -124,24 +121,28 @@ def _owner(credential: Credential, token: AccessToken, users: TokenAuthenticatio
     return identity
 
 
-def _by_claims(claims: Any, authentication: TokenAuthentication) -> Identity:
+def _by_claims(token: Any, authentication: TokenAuthentication) -> Identity:
     """Of a token that was verified. The rest is judged anew each time: an active user, the password
     unchanged, the login not ended.
     """
-    user = authentication.get_user(claims)
-    return Identity(user, datetime.fromtimestamp(claims["exp"], tz=UTC), sid=claims.get(SID))
+    user = authentication.get_user(token)
+    return Identity(user, datetime.fromtimestamp(token["exp"], tz=UTC), sid=token.get(SID))
 
 
 def _by_ticket(credential: Credential) -> Identity:
     """The socket is its login's, as if that had opened it: it ends when that does."""
     ticket = tickets.redeem(credential.token)
     if ticket is None:
-        raise Unauthenticated("The ticket is unknown, used or older than 30 s: get a new one.")
+        raise Unauthenticated(_USED_TICKET)
     if ticket.claims is None:
-        return _by_session(ticket.session_key)
+        session = tickets.session_of(credential.token, ticket)
+        if session is None:
+            raise Unauthenticated(_USED_TICKET)
+        return _by_session(session)
     try:
+        claims.check(ticket.claims)
         identity = _by_claims(ticket.claims, TokenAuthentication())
-    except APIException:
+    except (APIException, TokenError, KeyError):
         raise Unauthenticated(_REFUSED) from None
     if identity.expires_at is None or identity.expires_at <= timezone.now():
         raise TokenExpired(_EXPIRED)

@@ -14,10 +14,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from rest_framework_simplejwt.settings import api_settings
 
-from holodrive.realtime import addresses, embedded
+from holodrive.realtime import addresses, embedded, keyring
 from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
@@ -29,7 +30,13 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @checks.register("realtime")
 def check_project(**kwargs: Any) -> list[CheckMessage]:
     """What the engine needs of the project that it is part of."""
-    return [*_user_model(), *_time_zones(), *_unreadable_proxies(), *_unreadable_header()]
+    return [
+        *_user_model(),
+        *_time_zones(),
+        *_unreadable_proxies(),
+        *_unreadable_header(),
+        *_fallback_keys(),
+    ]
 
 
 @checks.register("realtime", deploy=True)
@@ -93,6 +100,18 @@ def _unreadable_header() -> Iterator[CheckMessage]:
             f"CLIENT_ADDRESS_HEADER is {name!r}, which is no name of a header.",
             hint="Write it as it is sent: X-Forwarded-For.",
             id="realtime.E021",
+        )
+
+
+def _fallback_keys() -> Iterator[CheckMessage]:
+    try:
+        keyring.ring()
+    except ImproperlyConfigured as problem:
+        yield Error(
+            str(problem),
+            hint="Where tokens are signed with one of a pair of keys, JWT_SIGNING_KEY_FALLBACKS "
+            "lists the public keys of before.",
+            id="realtime.E014",
         )
 
 

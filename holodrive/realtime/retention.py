@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models.deletion import Collector
 from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
-from holodrive.realtime import log
+from holodrive.realtime import keyring, log
 from holodrive.realtime.models import Event, RevokedSession, Ticket
 
 
@@ -88,6 +89,25 @@ def _expired(model: type[models.Model], what: str) -> Callable[[], Old]:
     )
 
 
+def _expired_tokens() -> Old:
+    """Not before a token is refused for its age: its row may be what says that it was used up."""
+    expired = timezone.now() - keyring.ring().get_leeway()
+    rows = OutstandingToken.objects.filter(expires_at__lt=expired)
+    return Old("refresh tokens that have expired", rows, _plainly(OutstandingToken))
+
+
+def _whole_tokens() -> Old:
+    """Stored by a process of an older release, or past `save()`. The rows stay, with the jti."""
+    rows = OutstandingToken.objects.exclude(token=models.F("jti"))
+    return Old("texts of refresh tokens that were stored whole", rows, _forget_text)
+
+
+def _forget_text(ids: Sequence[int]) -> None:
+    OutstandingToken.objects.filter(pk__in=ids).update(token=models.F("jti"))
+
+
 register("events", _events)
 register("logins", _expired(RevokedSession, "ended logins whose tokens have expired"))
+register("tokens", _expired_tokens)
+register("token-texts", _whole_tokens)
 register("tickets", _expired(Ticket, "tickets that nobody came with"))

@@ -9,10 +9,12 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
-from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import receiver
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
-from holodrive.realtime import auth, publish
+from holodrive.realtime import auth, publish, tokens
 from holodrive.realtime.models import RevokedSession
 
 _User = get_user_model()
@@ -29,6 +31,20 @@ def user_saved(
     """Deactivated, a new password, another role: whoever listens looks which."""
     if not created and not raw and set(update_fields or ()) != {"last_login"}:
         _doubt(publish.Doubt("user", instance.pk))
+
+
+@receiver(pre_save, sender=_User)
+def password_changes(
+    instance: Any, update_fields: Any = None, raw: bool = False, **kwargs: Any
+) -> None:
+    """Before the new one is stored: a refresh in between is of the old one, and so refused."""
+    is_written = update_fields is None or "password" in update_fields
+    if raw or not is_written or not api_settings.CHECK_REVOKE_TOKEN or instance._state.adding:
+        return
+    if "password" in instance.get_deferred_fields():
+        return
+    if _User._base_manager.filter(pk=instance.pk).exclude(password=instance.password).exists():
+        tokens.end_unmarked(instance)
 
 
 @receiver(post_delete, sender=_User)
@@ -60,3 +76,11 @@ def session_ended(request: Any, **kwargs: Any) -> None:
     key = getattr(getattr(request, "session", None), "session_key", None)
     if key:
         _doubt(publish.Doubt("session", auth.digest(key)))
+
+
+@receiver(pre_save, sender=OutstandingToken)
+def token_stored(instance: OutstandingToken, **kwargs: Any) -> None:
+    """Whoever reads the table must not be able to log in with what stands there. simplejwt itself
+    looks tokens up by their `jti` alone.
+    """
+    instance.token = instance.jti

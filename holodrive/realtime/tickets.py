@@ -3,11 +3,13 @@
 Knows nothing of who holds one: `auth.py` judges the login that a ticket stands for.
 """
 
+import base64
 import hashlib
 import secrets
 from datetime import timedelta
 from typing import Any
 
+from cryptography.fernet import Fernet, InvalidToken
 from django.utils import timezone
 
 from holodrive.realtime.models import Ticket
@@ -24,7 +26,7 @@ def issue(*, user: Any, claims: dict[str, Any] | None = None, session_key: str =
         digest=_digest(ticket),
         user=user,
         claims=claims,
-        session_key=session_key,
+        session_key=_seal(ticket).encrypt(session_key.encode()).decode() if session_key else "",
         expires_at=now + timedelta(seconds=SECONDS),
     )
     return ticket
@@ -39,6 +41,22 @@ def redeem(ticket: str) -> Ticket | None:
         return None
     deleted, _ = Ticket.objects.filter(pk=row.pk).delete()
     return row if deleted else None
+
+
+def session_of(ticket: str, row: Ticket) -> str | None:
+    """The session that the ticket was got with; None if it was another ticket's, or stored by a
+    release that did not seal it.
+    """
+    try:
+        return _seal(ticket).decrypt(row.session_key).decode()
+    except InvalidToken:
+        return None
+
+
+def _seal(ticket: str) -> Fernet:
+    """A session's key opens the admin: in the table it needs the ticket to be read."""
+    key = hashlib.sha256(b"session of " + ticket.encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(key))
 
 
 def _digest(ticket: str) -> str:

@@ -2,88 +2,74 @@
 be logged out. They are signed with one key, and accepted with those before it as well.
 """
 
-import functools
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework_simplejwt import tokens as simplejwt
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import (
+    AuthenticationFailed,
     ExpiredTokenError,
     InvalidToken,
-    TokenBackendError,
-    TokenBackendExpiredToken,
     TokenError,
 )
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import Token
+from rest_framework_simplejwt.utils import get_md5_hash_password
 
+from holodrive.realtime import claims
+from holodrive.realtime.claims import SID as SID  # whose tokens ask for it here
+from holodrive.realtime.keyring import KeyRing, ring
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
-SID = "sid"
 _USED = "The refresh token was used before: log in again."
 
 
-class KeyRing(TokenBackend):
-    """Signs with one key; what was signed with one of the fallbacks is accepted too."""
+class _Token:
+    """Signed under rotating keys, and its claims are what they should be."""
 
-    def __init__(self, key: str, *fallbacks: str) -> None:
-        super().__init__(
-            api_settings.ALGORITHM,
-            key,
-            api_settings.VERIFYING_KEY,
-            api_settings.AUDIENCE,
-            api_settings.ISSUER,
-            api_settings.JWK_URL,
-            api_settings.LEEWAY,
-            api_settings.JSON_ENCODER,
-        )
-        self._older = KeyRing(*fallbacks) if fallbacks else None
+    payload: dict[str, Any]
 
-    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
-        try:
-            claims: dict[str, Any] = super().decode(token, verify)
-        except TokenBackendExpiredToken:
-            raise  # the signature was right
-        except TokenBackendError:
-            if self._older is None:
-                raise
-            return self._older.decode(token, verify)
-        return claims
-
-
-_ring = functools.lru_cache(KeyRing)
-
-
-class _SignedByRing:
     def get_token_backend(self) -> KeyRing:
-        """Tokens signed with SECRET_KEY are rotated with it."""
-        key: str = api_settings.SIGNING_KEY
-        fallbacks = settings.JWT_SIGNING_KEY_FALLBACKS
-        if not fallbacks and key == settings.SECRET_KEY:
-            fallbacks = settings.SECRET_KEY_FALLBACKS
-        return _ring(key, *fallbacks)
+        return ring()
+
+    def verify(self, *args: Any, **kwargs: Any) -> None:
+        claims.check(self.payload)
+        super().verify(*args, **kwargs)  # type: ignore[misc]
 
 
-class AccessToken(_SignedByRing, simplejwt.AccessToken):
+class AccessToken(_Token, simplejwt.AccessToken):
     """simplejwt's, under rotating keys."""
 
 
-class RefreshToken(_SignedByRing, simplejwt.RefreshToken):  # type: ignore[misc]
-    """simplejwt's, under rotating keys, and used once even by two at the same moment."""
+class RefreshToken(_Token, simplejwt.RefreshToken):  # type: ignore[misc]
+    """simplejwt's, under rotating keys, of a login from its first moment, and used once even by two
+    at the same moment.
+    """
 
     access_token_class = AccessToken
+
+    def __init__(self, token: Any = None, verify: bool = True) -> None:
+        super().__init__(token, verify)
+        if token is None:
+            self.payload[SID] = uuid.uuid4().hex  # before anybody can store or send it without
+
+    def verify(self, *args: Any, **kwargs: Any) -> None:
+        """One without a `sid` would outlive its login: no logout ends it."""
+        if SID not in self.payload:
+            raise TokenError("Token has no login")
+        super().verify(*args, **kwargs)
 
     def blacklist(self) -> Any:
         """Raises TokenError if it was done before: both found it unused, but only one adds it."""
@@ -99,18 +85,6 @@ class ObtainSerializer(TokenObtainPairSerializer):
 
     token_class = RefreshToken
 
-    @classmethod
-    def get_token(cls, user: Any) -> Token:
-        token = super().get_token(user)
-        token[SID] = uuid.uuid4().hex
-        return token
-
-
-def _refuse_revoked(token: Token) -> None:
-    sid = token.get(SID)
-    if sid is not None and RevokedSession.objects.filter(sid=sid).exists():
-        raise InvalidToken("This login was ended.")
-
 
 class RefreshSerializer(TokenRefreshSerializer):
     """A refresh of a login that was not ended; the `sid` goes on."""
@@ -119,12 +93,39 @@ class RefreshSerializer(TokenRefreshSerializer):
 
     @transaction.atomic  # the old token is used up together with the coming of the new one
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        _refuse_revoked(RefreshToken(attrs["refresh"]))
+        refresh = RefreshToken(attrs["refresh"])
+        _add_password_claim(refresh)
+        _let_in(refresh.access_token)
         try:
-            validated: dict[str, str] = super().validate(attrs)
+            validated: dict[str, str] = super().validate({**attrs, "refresh": str(refresh)})
         except ObjectDoesNotExist as problem:
             raise InvalidToken("The user is gone.") from problem
         return validated
+
+
+def _let_in(access: Token) -> None:
+    """Give out no token that is refused at the next request: an app would refresh for ever."""
+    door = TokenAuthentication()
+    door.get_user(door.get_validated_token(str(access).encode()))
+
+
+def _add_password_claim(refresh: RefreshToken) -> None:
+    """To one from before CHECK_REVOKE_TOKEN was on. That no password was changed since is
+    `end_unmarked`'s to see to.
+    """
+    if api_settings.CHECK_REVOKE_TOKEN and api_settings.REVOKE_TOKEN_CLAIM not in refresh:
+        user = TokenAuthentication().get_user(refresh)
+        refresh[api_settings.REVOKE_TOKEN_CLAIM] = get_md5_hash_password(user.password)
+
+
+def end_unmarked(user: Any) -> None:
+    """Use up all refresh tokens of a user whose password changes: one without the claim that would
+    end it would be given the new password's at its next refresh.
+    """
+    unused = OutstandingToken.objects.filter(user=user, blacklistedtoken=None)
+    live = unused.filter(expires_at__gt=timezone.now()).values_list("pk", flat=True)
+    ended = [BlacklistedToken(token_id=pk) for pk in live]
+    BlacklistedToken.objects.bulk_create(ended, ignore_conflicts=True)
 
 
 class TokenAuthentication(JWTAuthentication):
@@ -142,9 +143,28 @@ class TokenAuthentication(JWTAuthentication):
             raise InvalidToken("The token is not valid.") from problem
 
     def get_user(self, validated_token: Token) -> Any:
-        user = super().get_user(validated_token)
-        _refuse_revoked(validated_token)
+        try:
+            user = super().get_user(validated_token)
+        except AuthenticationFailed as refusal:
+            # The last that simplejwt looks at. A token from before CHECK_REVOKE_TOKEN was on says
+            # nothing of a password: it is good until it expires.
+            unmarked = api_settings.REVOKE_TOKEN_CLAIM not in validated_token
+            if not unmarked or refusal.detail.get("code") != "password_changed":  # type: ignore[union-attr]
+                raise
+            user = self._user(validated_token)
+        if self._is_revoked(validated_token.get(SID)):
+            raise InvalidToken("This login was ended.")
         return user
+
+    def _user(self, token: Token) -> Any:
+        try:
+            user_id = token[api_settings.USER_ID_CLAIM]
+            return self.user_model.objects.get(**{api_settings.USER_ID_FIELD: user_id})
+        except self.user_model.DoesNotExist as problem:
+            raise InvalidToken("The user is gone.") from problem
+
+    def _is_revoked(self, sid: str | None) -> bool:
+        return sid is not None and RevokedSession.objects.filter(sid=sid).exists()
 
 
 class JointAuthentication(TokenAuthentication):
@@ -160,11 +180,8 @@ class JointAuthentication(TokenAuthentication):
         revoked = RevokedSession.objects.filter(sid__in=sids)
         self._revoked = set(revoked.values_list("sid", flat=True))
 
-    def get_user(self, validated_token: Token) -> Any:
-        user = JWTAuthentication.get_user(self, validated_token)
-        if validated_token.get(SID) in self._revoked:
-            raise InvalidToken("This login was ended.")
-        return user
+    def _is_revoked(self, sid: str | None) -> bool:
+        return sid in self._revoked
 
 
 class _Loaded:
@@ -192,7 +209,7 @@ class LogoutSerializer(serializers.Serializer[Any]):
 
     def validate_refresh(self, value: str) -> RefreshToken:
         try:
-            return RefreshToken(value)  # type: ignore[arg-type]
+            return RefreshToken(value)
         except ExpiredTokenError as problem:
             raise TokenExpired(str(problem)) from problem
         except TokenError as problem:
@@ -205,7 +222,16 @@ class LogoutSerializer(serializers.Serializer[Any]):
             TokenError
         ):  # a refresh at the same moment used it up: its login ends as well
             refresh.blacklist()
-        sid = refresh.get(SID)
-        if sid is not None:
-            expires_at = datetime.fromtimestamp(refresh["exp"], tz=UTC)
-            RevokedSession.objects.get_or_create(sid=sid, defaults={"expires_at": expires_at})
+        RevokedSession.objects.get_or_create(
+            sid=refresh[SID], defaults={"expires_at": _end_of_login(refresh)}
+        )
+
+
+def _end_of_login(refresh: RefreshToken) -> datetime:
+    """When the last token of its login has expired: a later refresh token than this one may be out,
+    and that may have brought an access token just now.
+    """
+    latest: datetime = timezone.now() + api_settings.REFRESH_TOKEN_LIFETIME
+    ends = max(latest, datetime.fromtimestamp(refresh["exp"], tz=UTC))
+    lifetime: timedelta = api_settings.ACCESS_TOKEN_LIFETIME + ring().get_leeway()
+    return ends + lifetime

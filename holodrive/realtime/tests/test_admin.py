@@ -10,7 +10,7 @@ from django.test import RequestFactory
 from django.urls import reverse
 
 from chat.models import CannedReply, Conversation, Message
-from holodrive.realtime.admin import StrictLookups
+from holodrive.realtime.admin_lookups import StrictLookups
 from notifications.models import Notification
 from push.models import Device
 

@@ -2,6 +2,8 @@
 anew, and nobody is logged out.
 """
 
+import hmac
+import json
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,10 +12,15 @@ from unittest.mock import patch
 import jwt
 import pytest
 from asgiref.sync import sync_to_async
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.contrib.sessions.models import Session
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import Client
 from django.test.utils import override_settings
+from jwt import api_jws
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.settings import api_settings
 
@@ -145,6 +152,95 @@ async def test_sockets_take_tokens_of_the_old_key_and_no_other(user, rotated, co
     with signed_with(NEW, OTHER):
         socket = await connect(f"/ws/notifications/?token={access}")
         assert await socket.closed() == 4401
+
+
+# Pairs of keys
+
+
+def pem(private):
+    """(what signs, what verifies)"""
+    plain = serialization.NoEncryption()
+    return (
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain
+        ).decode(),
+        private.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode(),
+    )
+
+
+def pair(algorithm):
+    if algorithm.startswith("ES"):
+        return pem(ec.generate_private_key(ec.SECP256R1()))
+    return pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+@contextmanager
+def signed_by(algorithm, keys, *fallbacks):
+    signing, verifying = keys
+    with (
+        patch.multiple(
+            api_settings, ALGORITHM=algorithm, SIGNING_KEY=signing, VERIFYING_KEY=verifying
+        ),
+        override_settings(JWT_SIGNING_KEY_FALLBACKS=[*fallbacks]),
+    ):
+        yield
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS384", "ES256"])
+@pytest.mark.parametrize("half", ["the private key", "the public key"])
+def test_a_token_of_the_old_pair_is_accepted_and_the_new_pair_signs(user, algorithm, half):
+    old, new, other = (pair(algorithm) for _ in range(3))
+    kept = old[half == "the public key"]
+    with signed_by(algorithm, old):
+        refresh, access = tokens_of(user)
+        assert rest(access) == 200
+    with signed_by(algorithm, new, other[1], kept):
+        assert rest(access) == 200
+        answer = refreshed(refresh)
+        assert answer.status_code == 200
+        assert refreshed(refresh).status_code == 401
+        assert rest(answer.json()["access"]) == 200
+    with signed_by(algorithm, new):  # signed with the new pair, and no more with the old
+        assert rest(answer.json()["access"]) == 200
+        assert rest(access) == 401
+    with signed_by(algorithm, new, other[1]):
+        assert (rest(access), refreshed(refresh).status_code) == (401, 401)
+
+
+def test_a_public_key_signs_nothing_as_a_secret(user):
+    """Whoever knows it, and everybody may, could else forge a token of HS256."""
+    old, new = pair("RS256"), pair("RS256")
+    with signed_by("RS256", new, old[1]):
+        _, access = tokens_of(user)
+        claims = jwt.decode(access, new[1], algorithms=["RS256"])
+        for public in (old[1], new[1]):
+            key = hmac.new(public.encode(), digestmod="sha256")
+            head = api_jws.base64url_encode(b'{"alg":"HS256","typ":"JWT"}')
+            body = head + b"." + api_jws.base64url_encode(json.dumps(claims).encode())
+            key.update(body)
+            forged = body + b"." + api_jws.base64url_encode(key.digest())
+            assert rest(forged.decode()) == 401
+
+
+@pytest.mark.parametrize("wrong", ["a-secret", "", "-----BEGIN PUBLIC KEY-----\nx", "of EC"])
+def test_a_fallback_that_is_no_key_is_refused_at_the_start(user, wrong):
+    wrong = pair("ES256")[1] if wrong == "of EC" else wrong
+    good = pair("RS256")
+    for fallbacks in ([wrong], [good[1], wrong]):
+        with signed_by("RS256", good, *fallbacks):
+            (found,) = run_checks(tags=["realtime"])
+            assert (found.id, "\n" in found.msg) == ("realtime.E014", False)
+            assert "RS256" in found.msg
+            assert wrong == "" or wrong not in str(found)
+            with pytest.raises(ImproperlyConfigured, match="RS256"):
+                tokens_of(user)
+    with signed_by("RS256", good, good[1]):
+        assert run_checks(tags=["realtime"]) == []
+    for wrong in ("", good[1]):
+        with signed_with(NEW, wrong):
+            assert [one.id for one in run_checks(tags=["realtime"])] == ["realtime.E014"]
 
 
 # Sessions
