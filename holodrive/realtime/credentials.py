@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
+from rest_framework_simplejwt.settings import api_settings
 
 Scope = MutableMapping[str, Any]
 ASGIApp = Callable[..., Awaitable[None]]
@@ -58,12 +59,12 @@ def lift(scope: Scope) -> Scope:
     """A scope without credentials in its path and query; the first that was given is in
     `credential`.
 
-    Order: Authorization: Bearer, Sec-WebSocket-Protocol: jwt, ?ticket=, ?token=, the
-    path.
+    Order: Authorization: Bearer (SIMPLE_JWT may say otherwise), Sec-WebSocket-Protocol: jwt,
+    ?ticket=, ?token=, the path.
     """
     path, in_path = _split_path(scope["path"])
     query, in_query = _split_query(scope.get("query_string", b""))
-    candidates = (_bearer(scope), _subprotocol(scope), in_query, in_path)
+    candidates = (_authorization(scope), _subprotocol(scope), in_query, in_path)
     credential = next((found for found in candidates if found is not None), None)
     # The headers in a list of our own: the consumer empties it (consumer.py).
     headers = [*scope.get("headers", ())]
@@ -103,10 +104,23 @@ def header(scope: Scope, name: bytes) -> str | None:
     return value.decode("latin1") if value is not None else None
 
 
-def _bearer(scope: Scope) -> Credential | None:
-    """Only `Bearer` is a credential of ours: a staging proxy's `Basic` is not."""
-    scheme, _, token = (header(scope, b"authorization") or "").partition(" ")
-    return Credential(token.strip()) if scheme.lower() == "bearer" else None
+def token_in(value: bytes) -> str | None:
+    """The token that a header's value brings, by the types that REST takes. None if it is no
+    credential of ours: a staging proxy's `Basic` is not. Types are compared without regard to case
+    (RFC 9110, 11.1).
+    """
+    scheme, _, token = b" ".join(value.split(maxsplit=1)).decode("latin1").partition(" ")
+    types = api_settings.AUTH_HEADER_TYPES
+    known = [types] if isinstance(types, str) else types
+    return token.strip() if scheme.lower() in (one.lower() for one in known) else None
+
+
+def _authorization(scope: Scope) -> Credential | None:
+    """REST's own header: `Authorization`, unless SIMPLE_JWT names another."""
+    name = api_settings.AUTH_HEADER_NAME.removeprefix("HTTP_").replace("_", "-").lower()
+    value = header(scope, name.encode())
+    token = token_in(value.encode("latin1")) if value is not None else None
+    return Credential(token) if token is not None else None
 
 
 def _subprotocol(scope: Scope) -> Credential | None:

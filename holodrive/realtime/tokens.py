@@ -29,6 +29,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from holodrive.realtime import claims
 from holodrive.realtime.claims import SID as SID  # whose tokens ask for it here
+from holodrive.realtime.credentials import token_in
 from holodrive.realtime.keyring import KeyRing, ring
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
@@ -132,6 +133,10 @@ class TokenAuthentication(JWTAuthentication):
     """simplejwt's full authentication (signature, expiry, active user, password unchanged), and the
     login not ended.
     """
+
+    def get_raw_token(self, header: bytes) -> bytes | None:
+        token = token_in(header)
+        return None if token is None else token.encode("latin1")
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         """Expiry stays told apart from what was never good: an app refreshes after the first."""

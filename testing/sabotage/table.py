@@ -558,6 +558,20 @@ DEFENCES = (
         f"{_T}/test_keys.py::test_a_fallback_that_is_no_key_is_refused_at_the_start[a-secret]",
     ),
     Defence(
+        "the header types of REST are the sockets'",
+        f"{_R}/credentials.py",
+        "    types = api_settings.AUTH_HEADER_TYPES\n",
+        "    types = \"Bearer\"\n",
+        f"{_T}/test_header_types.py::test_over_a_socket",
+    ),
+    Defence(
+        "and so is its header",
+        f"{_R}/credentials.py",
+        "    value = header(scope, name.encode())",
+        "    value = header(scope, b\"authorization\")",
+        f"{_T}/test_header_types.py::test_over_a_socket",
+    ),
+    Defence(
         "a ticket is used up",
         f"{_R}/tickets.py",
         "    deleted, _ = Ticket.objects.filter(pk=row.pk).delete()\n    return row if deleted else None",
