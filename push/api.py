@@ -10,11 +10,9 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from holodrive.realtime import auth
 from holodrive.realtime.rest import View, answer, read_body
-from holodrive.realtime.tokens import SID
 from holodrive.realtime.wire import checked_text, timestamp
-from push import backends, services
+from push import backends, logins, services
 from push.models import Device, Preference, QuietHours
 from push.quiet import zone
 
@@ -67,8 +65,8 @@ class Devices(View):
 
     @extend_schema(request=RegisterDevice, responses={200: DeviceItem, 201: DeviceItem})
     def post(self, request: Request) -> Response:
-        """Register a device: 201; 200 if the caller had registered this token before. It is
-        forgotten when the login ends that registered it.
+        """Register a device, after every login: 201; 200 if the caller had registered this token
+        before. It is forgotten when the login ends that registered it.
         """
         asked = read_body(request, RegisterDevice)
         device, created = services.register(
@@ -189,9 +187,8 @@ def _times(quiet: QuietItem) -> tuple[time, time, str]:
     return time.fromisoformat(quiet.start), time.fromisoformat(quiet.end), quiet.time_zone
 
 
-def _login(request: Request) -> str:
+def _login(request: Request) -> logins.Login:
     token: Any = request.auth  # None with a session
     if token is not None:
-        return str(token.get(SID) or "")
-    key = request.session.session_key if hasattr(request, "session") else None
-    return auth.digest(key) if key else ""
+        return logins.of_token(request.user, token)
+    return logins.of_session(request.user, request.session)

@@ -45,7 +45,11 @@ class Device(models.Model):
     keys = models.JSONField(_("keys"), default=dict, blank=True)
     name = models.CharField(_("name"), max_length=100, blank=True)
     # The login that registered it (a token's sid, or the digest of a session): both end together.
+    # `logins.py` judges it by these whenever something is to be sent; they open nothing.
     login = models.CharField(_("login"), max_length=64, blank=True, db_index=True)
+    session_start = models.CharField(max_length=8, editable=False, default="", db_default="")
+    proof = models.CharField(max_length=64, editable=False, default="", db_default="")
+    login_expires_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     renewed_at = models.DateTimeField(_("renewed at"), default=timezone.now, editable=False)
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from holodrive.realtime.wire import InvalidMessage, NotFound
 from notifications.models import Notification
 from push import backends
+from push.logins import Login
 from push.models import CHANNELS, Device, Preference, Push, QuietHours
 
 MOST_DEVICES = 20  # of a user: an app that is installed anew has a new token, and forgets the old
@@ -34,7 +35,7 @@ def register(
     token: str,
     keys: dict[str, str] | None = None,
     name: str = "",
-    login: str = "",
+    login: Login | None = None,
 ) -> tuple[Device, bool]:
     """The device, and whether it is new to this user. Whose it was before loses it: somebody else
     has logged in there. The oldest beyond 20 go. Raises InvalidMessage.
@@ -45,7 +46,7 @@ def register(
             backend.check(token, keys or {})
         except ValueError as problem:
             raise InvalidMessage(str(problem)) from None
-    said = {"platform": platform, "keys": keys or {}, "name": name, "login": login}
+    said = {"platform": platform, "keys": keys or {}, "name": name, **(login or Login()).fields}
     with transaction.atomic():
         owner = Device.objects.filter(token=token).values_list("user", flat=True).first()
         if owner is not None and owner != user.pk:

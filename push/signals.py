@@ -1,16 +1,21 @@
-"""What happens elsewhere and concerns devices: news come, are seen and read; logins end."""
+"""What happens elsewhere and concerns devices: news come, are seen and read; logins are renewed,
+and end. (How a login ends without a signal: `logins.py`.)
+"""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_out
-from django.db.models.signals import post_save
+from django.db.models.signals import post_save, pre_save
 from django.dispatch import receiver
 
 from holodrive.realtime import auth
 from holodrive.realtime.models import RevokedSession
+from holodrive.realtime.tokens import login_renewed
 from notifications import hooks
-from push import services
+from push import logins, services
+from push.models import Device
 
 
 @receiver(hooks.added)
@@ -37,9 +42,21 @@ def edited(row: Any, **kwargs: Any) -> None:
         services.edited(row)
 
 
+@receiver(pre_save, sender=Device)
+def device_stored(instance: Device, **kwargs: Any) -> None:
+    """By whatever road: it ends with the password that its user has now."""
+    if not instance.proof:
+        logins.bind(instance)
+
+
 @receiver(post_save, sender=RevokedSession)
 def login_ended(instance: RevokedSession, **kwargs: Any) -> None:
     services.end_login(instance.sid)
+
+
+@receiver(login_renewed)
+def login_goes_on(sid: str, expires_at: datetime, **kwargs: Any) -> None:
+    logins.renew(sid, expires_at)
 
 
 @receiver(user_logged_out)

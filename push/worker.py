@@ -9,8 +9,8 @@ have the same tag.
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ from django.utils import timezone
 from holodrive.realtime import background, log
 from notifications import events
 from notifications.models import Notification, unread_counts
-from push import backends, metrics
+from push import backends, logins, metrics
 from push.backends import Clear, Content, DeviceGone, Show, Unreachable
 from push.models import Device, Push
 from push.preferences import Wishes
@@ -35,6 +35,7 @@ _BACKOFF, _LONGEST_BACKOFF = 5.0, 900.0  # seconds: 10, 20, 40, ... behind each 
 _TICK = 1.0  # seconds between two looks when there was nothing to do
 _BATCH = 32  # tags
 _AT_ONCE = 8  # requests of one worker
+_LOOK = 2 * _AT_ONCE  # that are sent between two looks at whose login still lives
 
 
 @dataclass
@@ -83,10 +84,15 @@ class Worker:
         if oldest is None:
             return 0
         tasks = self._take()
+        letters = [(task, device.pk) for task in tasks for device in task.devices]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as threads:
-            for task in tasks:
-                for device in task.devices:
-                    threads.submit(self._send, task, device)
+            for start in range(0, len(letters), _LOOK):
+                few = letters[start : start + _LOOK]
+                living = self._living({pk for _, pk in few})
+                sent = [
+                    threads.submit(self._send, task, living[pk]) for task, pk in few if pk in living
+                ]
+                wait(sent)
         for task in tasks:
             self._settle(task)
         return len(tasks)
@@ -122,7 +128,8 @@ class Worker:
         users = {row.user_id for row in rows}
         wishes, unread = Wishes(users), unread_counts(users)
         devices = defaultdict(list)
-        for device in Device.objects.filter(user__in=users, user__is_active=True).order_by("pk"):
+        known = Device.objects.filter(user__in=users, user__is_active=True).order_by("pk")
+        for device in logins.living(known, now):
             if device.channel in backends.configured():
                 devices[device.user_id].append(device)
         about = Notification._base_manager.in_bulk([row.pk for row in rows])
@@ -160,6 +167,12 @@ class Worker:
         row.is_sent, row.due_at, row.attempts = True, now + LEASE, row.attempts + 1
         row.save(update_fields=["is_sent", "due_at", "attempts"])
         return _Task(row, content, devices)
+
+    @log.retrying
+    def _living(self, ids: Collection[int]) -> dict[int, Device]:
+        """A password may have changed since these were taken, or while others of them were sent."""
+        known = Device.objects.filter(pk__in=ids, user__is_active=True)
+        return {device.pk: device for device in logins.living(known, self._now())}
 
     # Sending, in several threads: nothing here may touch the database
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
+from django.dispatch import Signal
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework_simplejwt import tokens as simplejwt
@@ -34,6 +35,8 @@ from holodrive.realtime.keyring import KeyRing, ring
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
+# Sent with `sid` and `expires_at`: its refresh token has a successor (or goes on), until then.
+login_renewed = Signal()
 _USED = "The refresh token was used before: log in again."
 
 
@@ -101,7 +104,14 @@ class RefreshSerializer(TokenRefreshSerializer):
             validated: dict[str, str] = super().validate({**attrs, "refresh": str(refresh)})
         except ObjectDoesNotExist as problem:
             raise InvalidToken("The user is gone.") from problem
+        _tell_renewed(validated.get("refresh") or attrs["refresh"])
         return validated
+
+
+def _tell_renewed(raw: str) -> None:
+    refresh = RefreshToken(raw, verify=False)  # it was, or is ours
+    expires_at = datetime.fromtimestamp(refresh["exp"], tz=UTC)
+    login_renewed.send(RefreshToken, sid=refresh[SID], expires_at=expires_at)
 
 
 def _let_in(access: Token) -> None:
