@@ -70,7 +70,8 @@ class WebPushService:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(context)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.origin = f"https://localhost:{self._server.server_address[1]}"
+        self.host = f"localhost:{self._server.server_address[1]}"  # as PUSH_WEB_HOSTS names it
+        self.origin = f"https://{self.host}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
         self._thread.start()
 

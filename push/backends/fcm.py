@@ -8,18 +8,18 @@ from typing import Any
 
 import firebase_admin
 import msgspec
-import requests.adapters
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from firebase_admin import credentials, exceptions, messaging
 from google.auth.exceptions import GoogleAuthError
 
 from push.backends import Clear, Content, DeviceGone, Show, Unreachable
+from push.backends.exchange import ExchangeAdapter
 from push.backends.payload import payload
 from push.backends.waiting import seconds_of
 from push.models import Device
 
-_SECONDS = 5.0  # to connect, and to be answered
+_SECONDS = 5.0  # to connect, and between two pieces of an answer
 _MOST_BYTES = 1200  # of 4,096 for all; title and text are in it twice, and once quoted twice
 _KEY = "holodrive"  # of `data`; its value is the JSON that a browser gets
 # The token is of an app that was removed, or of another project's.
@@ -69,11 +69,13 @@ class Fcm:
 
 def _without_waiting(app: Any) -> None:
     """firebase-admin asks again by itself, and sleeps in this thread as long as Retry-After says;
-    that is the worker's to do. Private names: a test fails when an upgrade changes them.
+    that is the worker's to do. No exchange is without an end, those for access tokens neither.
+    Private names: a test fails when an upgrade changes them.
     """
     session = messaging._get_messaging_service(app)._client.session
-    for prefix in [*session.adapters]:
-        session.mount(prefix, requests.adapters.HTTPAdapter(pool_maxsize=16, max_retries=0))
+    for each in (session, session._auth_request_session):
+        for prefix in [*each.adapters]:
+            each.mount(prefix, ExchangeAdapter())
 
 
 def _show(content: Show) -> messaging.Message:

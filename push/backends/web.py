@@ -4,10 +4,10 @@
 
 import base64
 import hashlib
+import os
 from binascii import Error as NotBase64
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import pywebpush
@@ -19,11 +19,13 @@ from django.core.exceptions import ImproperlyConfigured
 from py_vapid import Vapid02, VapidException
 
 from push.backends import Clear, Content, DeviceGone, Unreachable
+from push.backends.endpoints import Place, judged
+from push.backends.exchange import ExchangeAdapter
 from push.backends.payload import payload
 from push.backends.waiting import seconds_of
 from push.models import Device
 
-_SECONDS = 5.0  # to connect, and to be answered
+_SECONDS = 5.0  # to connect, and between two pieces of an answer
 _MOST_BYTES = 3900  # 4,096 of the encrypted body, which every service must take, less its envelope
 _GONE = (404, 410)
 _LATER = (408, 429)
@@ -44,8 +46,17 @@ class WebPush:
                 "PUSH_VAPID_SUBJECT is missing: whom push services may write to, such as "
                 "mailto:ops@example.com"
             )
+        try:
+            self._places = [Place.read(entry) for entry in settings.PUSH_WEB_HOSTS]
+        except ValueError as problem:
+            raise ImproperlyConfigured(f"PUSH_WEB_HOSTS: {problem}") from None
         self._session = requests.Session()
         self._session.max_redirects = 0  # no service redirects; an endpoint of somebody's might
+        # Past proxies and passwords (.netrc) of the environment: what was judged is connected to.
+        self._session.trust_env = False
+        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        self._session.adapters.clear()
+        self._session.mount("https://", ExchangeAdapter(public_only=True))
 
     @property
     def public_key(self) -> str:
@@ -55,8 +66,7 @@ class WebPush:
         )
 
     def check(self, token: str, keys: dict[str, Any]) -> None:
-        if not _is_of_a_service(token):
-            raise ValueError("The endpoint is of no push service that this server knows.")
+        judged(token, self._places)
         try:
             point, secret = _decoded(keys["p256dh"]), _decoded(keys["auth"])
             EllipticCurvePublicKey.from_encoded_point(SECP256R1(), point)
@@ -68,11 +78,12 @@ class WebPush:
     def send(self, device: Device, content: Content) -> None:
         # Again: what was registered before this channel was configured has not been checked.
         self.check(device.token, device.keys)
-        if isinstance(content, Clear) and _host(device.token).endswith(_SHOWS_ALWAYS):
+        host, url = judged(device.token, self._places)
+        if isinstance(content, Clear) and host.endswith(_SHOWS_ALWAYS):
             return
         try:
             pywebpush.webpush(
-                {"endpoint": device.token, "keys": device.keys},
+                {"endpoint": url, "keys": device.keys},
                 msgspec.json.encode(payload(content, _MOST_BYTES)).decode(),
                 vapid_private_key=self._vapid,
                 vapid_claims={"sub": settings.PUSH_VAPID_SUBJECT},
@@ -99,28 +110,6 @@ def _decoded(text: str) -> bytes:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (NotBase64, ValueError) as problem:
         raise ValueError("no base64url") from problem
-
-
-def _host(endpoint: str) -> str:
-    return (urlsplit(endpoint).hostname or "").lower()
-
-
-def _is_of_a_service(endpoint: str) -> bool:
-    """Whoever registers a device says where we post to: only to these hosts, by TLS."""
-    try:
-        parts = urlsplit(endpoint)
-        _ = parts.port  # raises if it is no number
-    except ValueError:
-        return False
-    host = (parts.hostname or "").lower()
-    return (
-        parts.scheme == "https"
-        and "@" not in parts.netloc
-        and any(
-            host == known or (known.startswith(".") and host.endswith(known))
-            for known in settings.PUSH_WEB_HOSTS
-        )
-    )
 
 
 def _topic(tag: str) -> str:

@@ -77,7 +77,7 @@ def admin(make_user) -> Any:
 def pushing(start_site, keys, service) -> Any:  # noqa: F811
     return start_site(
         **keys,
-        PUSH_WEB_HOSTS="localhost",
+        PUSH_WEB_HOSTS=service.host,
         PUSH_DELAY_SECONDS="1.5",
         REQUESTS_CA_BUNDLE=str(service.certificate),
     )

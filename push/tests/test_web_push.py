@@ -43,14 +43,14 @@ def keys(settings):
     found = new_key()
     settings.PUSH_VAPID_PRIVATE_KEY = found["PUSH_VAPID_PRIVATE_KEY"]
     settings.PUSH_VAPID_SUBJECT = found["PUSH_VAPID_SUBJECT"]
-    settings.PUSH_WEB_HOSTS = ["localhost"]
     settings.PUSH_BACKENDS = {"web": "push.backends.web.WebPush"}
     return found
 
 
 @pytest.fixture
-def service(keys, monkeypatch):
+def service(keys, monkeypatch, settings):
     running = WebPushService(WebPush().public_key)
+    settings.PUSH_WEB_HOSTS = [running.host]
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(running.certificate))
     yield running
     running.close()
@@ -164,7 +164,8 @@ def test_a_service_that_is_busy_is_asked_later(status, after, seconds, device, b
     assert refused.value.after == pytest.approx(seconds, abs=5)
 
 
-def test_a_service_that_is_away_is_asked_later(device, service, monkeypatch):
+def test_a_service_that_is_away_is_asked_later(device, service, settings):
+    settings.PUSH_WEB_HOSTS = ["localhost:1"]
     device.token = "https://localhost:1/push"
     with pytest.raises(Unreachable):
         WebPush().send(device, show())
@@ -209,7 +210,7 @@ def test_a_host_with_a_dot_ahead_stands_for_those_below(browser, settings):
 
 
 def test_safari_is_sent_no_silent_push(device, settings):
-    settings.PUSH_WEB_HOSTS = [".push.apple.com"]
+    settings.PUSH_WEB_HOSTS = [".push.apple.com:1"]
     device.token = "https://web.push.apple.com:1/x"
     WebPush().send(device, Clear(tag="a", up_to_id=1, unread_count=0))
     with pytest.raises(Unreachable):
@@ -259,7 +260,7 @@ def test_what_is_stored_while_no_server_runs_is_pushed_when_one_does(
     """Real processes, on the tests' database."""
     server = start_server(
         **keys,
-        PUSH_WEB_HOSTS="localhost",
+        PUSH_WEB_HOSTS=service.host,
         PUSH_DELAY_SECONDS="0.1",
         REQUESTS_CA_BUNDLE=str(service.certificate),
     )
@@ -281,7 +282,7 @@ def test_a_worker_of_its_own_pushes_and_stops_on_a_signal(rider, device, browser
     environment = os.environ | {
         **keys,
         "DATABASE_URL": test_database_url(),
-        "PUSH_WEB_HOSTS": "localhost",
+        "PUSH_WEB_HOSTS": service.host,
         "REQUESTS_CA_BUNDLE": str(service.certificate),
     }
     Notification.objects.create(recipient=rider, title="Hi")

@@ -1161,9 +1161,61 @@ DEFENCES = (
     Defence(
         "endpoints lead to push services only",
         "push/backends/web.py",
-        "        if not _is_of_a_service(token):",
-        "        if False:",
+        "        judged(token, self._places)\n        try:",
+        "        try:",
         "push/tests/test_web_push.py::test_only_the_hosts_of_push_services_are_posted_to",
+    ),
+    Defence(
+        "endpoints that two parsers read differently are not taken",
+        "push/backends/endpoints.py",
+        "    if found is None or \"#\" in endpoint:",
+        "    if \"#\" in endpoint:",
+        "push/tests/test_endpoints.py::test_no_other_endpoint_is_taken",
+    ),
+    Defence(
+        "the port of a push service is pinned",
+        "push/backends/endpoints.py",
+        "        return port == self.port and (host == self.host or is_below)",
+        "        return host == self.host or is_below",
+        "push/tests/test_endpoints.py::test_no_other_endpoint_is_taken",
+    ),
+    Defence(
+        "a push service is connected to at public addresses only",
+        "push/backends/exchange.py",
+        "    return [address for address in addresses if is_public(address)]",
+        "    return list(addresses)",
+        "push/tests/test_endpoints.py"
+        "::test_a_name_that_has_become_a_private_address_is_not_connected_to",
+    ),
+    Defence(
+        "a push goes past the proxies of the environment",
+        "push/backends/web.py",
+        "        self._session.trust_env = False",
+        "        self._session.trust_env = True",
+        "push/tests/test_endpoints.py"
+        "::test_proxies_and_passwords_of_the_environment_are_not_used",
+    ),
+    Defence(
+        "an answer that drips is cut",
+        "push/backends/exchange.py",
+        "    timer.start()",
+        "    pass",
+        "push/tests/test_endpoints.py::test_an_answer_that_drips_is_cut",
+    ),
+    Defence(
+        "an answer that was cut is no answer",
+        "push/backends/exchange.py",
+        "            if exchange.is_cut:",
+        "            if False:",
+        "push/tests/test_endpoints.py::test_an_answer_that_drips_is_cut",
+    ),
+    Defence(
+        "a wrong host of push services is named at the start",
+        "push/backends/endpoints.py",
+        "        if found is None or not 0 < port < 65_536:",
+        "        if found is None:",
+        "push/tests/test_endpoints.py"
+        "::test_an_entry_that_is_no_host_is_named_at_the_start",
     ),
     Defence(
         "no redirect of a push service is followed",
