@@ -18,10 +18,11 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 
 from holodrive.realtime import auth
 from holodrive.realtime.models import RevokedSession
-from holodrive.realtime.tokens import SID, RefreshToken
+from holodrive.realtime.tokens import REFRESH_JTI, SID, RefreshToken
 from push.models import Device
 
 _START = 8  # characters; the 24 that are left are 124 bits
@@ -35,6 +36,7 @@ class Login:
     login: str = ""
     session_start: str = ""
     proof: str = ""
+    refresh_jti: str = ""
     login_expires_at: datetime | None = None
 
     @property
@@ -50,6 +52,7 @@ def of_token(user: Any, claims: Any) -> Login:
     return Login(
         login=str(claims.get(SID) or ""),
         proof=proof_of(user, is_session=False),
+        refresh_jti=str(claims.get(REFRESH_JTI) or ""),
         login_expires_at=now + RefreshToken.lifetime,
     )
 
@@ -64,7 +67,7 @@ def of_session(user: Any, session: Any) -> Login:
         return Login(proof=proof, login_expires_at=timezone.now() + RefreshToken.lifetime)
     expires_at = None if _sessions() is not None else session.get_expiry_date()
     start = key[:_START] if expires_at is None else ""
-    return Login(auth.digest(key), start, proof, expires_at)
+    return Login(auth.digest(key), start, proof, login_expires_at=expires_at)
 
 
 def living(devices: QuerySet[Device], now: datetime) -> list[Device]:
@@ -72,21 +75,23 @@ def living(devices: QuerySet[Device], now: datetime) -> list[Device]:
     deleted; but the user of a device who is deactivated may come back, and has it again then.
     """
     revoked = RevokedSession.objects.filter(sid=OuterRef("login")).exclude(sid="")
-    rows = list(devices.select_related("user").annotate(is_revoked=Exists(revoked)))
+    used_up = BlacklistedToken.objects.filter(token__jti=OuterRef("refresh_jti"))
+    ended = Exists(revoked) | Exists(used_up)
+    rows = list(devices.select_related("user").annotate(is_ended=ended))
     sessions = _living_sessions({row.session_start for row in rows} - {""}, now)
     dead = [row for row in rows if not _lives(row, sessions, now)]
     _delete(dead)
     return [row for row in rows if row not in dead and getattr(row.user, "is_active", True)]
 
 
-def renew(sid: str, expires_at: datetime) -> None:
-    """The login was refreshed, or will not be (`expires_at` is past then)."""
+def renew(sid: str, jti: str, expires_at: datetime) -> None:
+    """The login was refreshed: the refresh token that it goes on with."""
     for device in Device.objects.filter(login=sid).select_related("user"):
         if not _is_proved(device):
             continue  # a changed password is not undone by a refresh
         device.proof = device.proof and proof_of(device.user, is_session=False)
-        device.login_expires_at = expires_at
-        device.save(update_fields=["proof", "login_expires_at"])
+        device.refresh_jti, device.login_expires_at = jti, expires_at
+        device.save(update_fields=["proof", "refresh_jti", "login_expires_at"])
 
 
 def proof_of(user: Any, *, is_session: bool) -> str:
@@ -112,7 +117,7 @@ def _lives(device: Any, sessions: set[str], now: datetime) -> bool:
     else:
         _adopt(device, now)
         is_over = device.login_expires_at <= now
-    return not is_over and not device.is_revoked and _is_proved(device)
+    return not is_over and not device.is_ended and _is_proved(device)
 
 
 def _adopt(device: Device, now: datetime) -> None:

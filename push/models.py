@@ -49,6 +49,7 @@ class Device(models.Model):
     login = models.CharField(_("login"), max_length=64, blank=True, db_index=True)
     session_start = models.CharField(max_length=8, editable=False, default="", db_default="")
     proof = models.CharField(max_length=64, editable=False, default="", db_default="")
+    refresh_jti = models.CharField(max_length=255, editable=False, default="", db_default="")
     login_expires_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     renewed_at = models.DateTimeField(_("renewed at"), default=timezone.now, editable=False)

@@ -55,8 +55,8 @@ def login_ended(instance: RevokedSession, **kwargs: Any) -> None:
 
 
 @receiver(login_renewed)
-def login_goes_on(sid: str, expires_at: datetime, **kwargs: Any) -> None:
-    logins.renew(sid, expires_at)
+def login_goes_on(sid: str, jti: str, expires_at: datetime, **kwargs: Any) -> None:
+    logins.renew(sid, jti, expires_at)
 
 
 @receiver(user_logged_out)

@@ -35,7 +35,8 @@ from holodrive.realtime.keyring import KeyRing, ring
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
-# Sent with `sid` and `expires_at`: its refresh token has a successor (or goes on), until then.
+REFRESH_JTI = "refresh_jti"  # of an access token: the refresh token that it came with
+# Sent with `sid`, and `jti` and `expires_at` of the refresh token that the login goes on with.
 login_renewed = Signal()
 _USED = "The refresh token was used before: log in again."
 
@@ -75,6 +76,12 @@ class RefreshToken(_Token, simplejwt.RefreshToken):  # type: ignore[misc]
             raise TokenError("Token has no login")
         super().verify(*args, **kwargs)
 
+    @property
+    def access_token(self) -> AccessToken:
+        access: AccessToken = super().access_token
+        access[REFRESH_JTI] = self.payload[api_settings.JTI_CLAIM]
+        return access
+
     def blacklist(self) -> Any:
         """Raises TokenError if it was done before: both found it unused, but only one adds it."""
         found: Any = super().blacklist()
@@ -104,14 +111,18 @@ class RefreshSerializer(TokenRefreshSerializer):
             validated: dict[str, str] = super().validate({**attrs, "refresh": str(refresh)})
         except ObjectDoesNotExist as problem:
             raise InvalidToken("The user is gone.") from problem
-        _tell_renewed(validated.get("refresh") or attrs["refresh"])
+        next_one = RefreshToken(validated.get("refresh") or attrs["refresh"], verify=False)
+        if "refresh" in validated:
+            validated["access"] = str(next_one.access_token)  # which came with this one
+        _tell_renewed(next_one)
         return validated
 
 
-def _tell_renewed(raw: str) -> None:
-    refresh = RefreshToken(raw, verify=False)  # it was, or is ours
-    expires_at = datetime.fromtimestamp(refresh["exp"], tz=UTC)
-    login_renewed.send(RefreshToken, sid=refresh[SID], expires_at=expires_at)
+def _tell_renewed(refresh: RefreshToken) -> None:
+    jti, expires_at = refresh[api_settings.JTI_CLAIM], refresh["exp"]
+    expires_at = datetime.fromtimestamp(expires_at, tz=UTC)
+    login_renewed.send(RefreshToken, sid=refresh[SID], jti=jti, expires_at=expires_at)
+
 
 
 def _let_in(access: Token) -> None:

@@ -22,6 +22,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='device',
+            name='refresh_jti',
+            field=models.CharField(db_default='', default='', editable=False, max_length=255),
+        ),
+        migrations.AddField(
+            model_name='device',
             name='session_start',
             field=models.CharField(db_default='', default='', editable=False, max_length=8),
         ),

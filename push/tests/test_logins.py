@@ -16,7 +16,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
+from rest_framework_simplejwt import tokens as simplejwt
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from holodrive.realtime import auth
 from holodrive.realtime.models import RevokedSession
@@ -46,6 +48,12 @@ def log_in(user, device="phone"):
     assert rest(login.access).post("/api/devices/", body, format="json").status_code == 201
     login.sid = RefreshToken(login.refresh)["sid"]
     return login
+
+
+def refresh(login):
+    answer = APIClient().post("/api/token/refresh/", {"refresh": login.refresh}, format="json")
+    assert answer.status_code == 200
+    vars(login).update(answer.json())
 
 
 def open_browser(user, device="browser"):
@@ -141,6 +149,28 @@ def revoke_in_bulk(login, **kwargs):
     RevokedSession.objects.bulk_create([row])
 
 
+def blacklist(login, **kwargs):
+    jti = RefreshToken(login.refresh)["jti"]
+    row = BlacklistedToken(token=OutstandingToken.objects.get(jti=jti))
+    BlacklistedToken.objects.bulk_create([row])
+
+
+def refresh_and_blacklist(login, **kwargs):
+    refresh(login)
+    blacklist(login)
+
+
+def refresh_register_and_blacklist(login, **kwargs):
+    refresh(login)
+    body = {"platform": "android", "token": "phone"}
+    assert rest(login.access).post("/api/devices/", body, format="json").status_code == 200
+    blacklist(login)
+
+
+def blacklist_by_simplejwt(login, **kwargs):
+    simplejwt.RefreshToken(login.refresh).blacklist()
+
+
 def expire(login, **kwargs):
     Session.objects.update(expire_date=timezone.now() - timedelta(1))
 
@@ -161,7 +191,15 @@ OF_THE_USER = {
     "deleted": lambda login, **_: users(login).get().delete(),
     "another key": rotate_keys,
 }
-OF_TOKENS = {"logout": log_out, "revoked": revoke, "revoked in bulk": revoke_in_bulk}
+OF_TOKENS = {
+    "logout": log_out,
+    "revoked": revoke,
+    "revoked in bulk": revoke_in_bulk,
+    "blacklisted": blacklist,
+    "blacklisted by simplejwt": blacklist_by_simplejwt,
+    "refreshed and blacklisted": refresh_and_blacklist,
+    "refreshed, registered and blacklisted": refresh_register_and_blacklist,
+}
 OF_SESSIONS = {
     "logout": lambda login, **_: login.browser.post("/admin/logout/"),
     "flush": lambda login, **_: login.session.flush(),
@@ -212,8 +250,8 @@ def test_a_refresh_extends_it_and_only_its_own(user, told):
     login = log_in(user)
     log_in(user, "tablet")
     Device.objects.update(login_expires_at=timezone.now() + timedelta(days=1))
-    answer = APIClient().post("/api/token/refresh/", {"refresh": login.refresh}, format="json")
-    expires_at = RefreshToken(answer.json()["refresh"])["exp"]
+    refresh(login)
+    expires_at = RefreshToken(login.refresh)["exp"]
     assert Device.objects.get(token="phone").login_expires_at.timestamp() == expires_at
     assert told(user, days=2) == ["phone"]
 
@@ -221,7 +259,7 @@ def test_a_refresh_extends_it_and_only_its_own(user, told):
 def test_a_refresh_does_not_undo_a_new_password(user, told):
     login = log_in(user)
     update_password(login)
-    logins.renew(login.sid, timezone.now() + timedelta(days=30))
+    logins.renew(login.sid, "another", timezone.now() + timedelta(days=30))
     assert told(user) == []
 
 
@@ -357,7 +395,7 @@ def test_the_devices_of_the_release_before_go_on_for_as_long_as_a_login_can(user
     Device.objects.create(user=user, platform="ios", token="meanwhile")
     Device.objects.filter(token="meanwhile").update(proof="")
     assert told(user, days=13) == ["meanwhile", "old browser", "old phone", "older"]
-    logins.renew("0123456789abcdef" * 2, timezone.now() + timedelta(days=60))
+    logins.renew("0123456789abcdef" * 2, "jti", timezone.now() + timedelta(days=60))
     assert told(user, days=2) == ["meanwhile", "old phone", "older"]
     assert told(user, days=16) == ["meanwhile", "old phone"]
     assert told(user, days=13) == ["old phone"]

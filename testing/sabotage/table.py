@@ -1234,16 +1234,23 @@ DEFENCES = (
     Defence(
         "a device ends with the password of its login",
         "push/logins.py",
-        "    return not is_over and not device.is_revoked and _is_proved(device)",
-        "    return not is_over and not device.is_revoked",
+        "    return not is_over and not device.is_ended and _is_proved(device)",
+        "    return not is_over and not device.is_ended",
         "push/tests/test_logins.py::test_a_device_ends_with_its_login[log_in-update]",
     ),
     Defence(
         "a device ends with a login that was revoked without a signal",
         "push/logins.py",
-        "    return not is_over and not device.is_revoked and _is_proved(device)",
-        "    return not is_over and _is_proved(device)",
+        "    ended = Exists(revoked) | Exists(used_up)",
+        "    ended = Exists(used_up)",
         "push/tests/test_logins.py::test_a_device_ends_with_its_login[log_in-revoked in bulk]",
+    ),
+    Defence(
+        "a device ends with a refresh token that was blacklisted",
+        "push/logins.py",
+        "    ended = Exists(revoked) | Exists(used_up)",
+        "    ended = Exists(revoked)",
+        "push/tests/test_logins.py::test_a_device_ends_with_its_login[log_in-blacklisted]",
     ),
     Defence(
         "a device ends with its session's row",
@@ -1270,7 +1277,7 @@ DEFENCES = (
     Defence(
         "a refresh extends the device's life",
         "push/signals.py",
-        "    logins.renew(sid, expires_at)",
+        "    logins.renew(sid, jti, expires_at)",
         "    pass",
         "push/tests/test_logins.py::test_a_refresh_extends_it_and_only_its_own",
     ),
