@@ -14,6 +14,7 @@ from rest_framework_simplejwt.settings import api_settings
 from holodrive.realtime.wire import MAX_INTEGER
 
 SID = "sid"
+REFRESH_JTI = "refresh_jti"  # of an access token: the refresh token that it came with
 Claims = dict[str, Any]
 _SID_LENGTH = 64  # RevokedSession.sid
 _JTI_LENGTH = 255  # OutstandingToken.jti
@@ -45,6 +46,7 @@ def _kinds() -> dict[str, Callable[[Any], bool]]:
         api_settings.USER_ID_CLAIM: _is_user_id,
         api_settings.REVOKE_TOKEN_CLAIM: lambda value: isinstance(value, str),
         SID: lambda value: _is_text(value, _SID_LENGTH),
+        REFRESH_JTI: lambda value: _is_text(value, _JTI_LENGTH),
     }
 
 

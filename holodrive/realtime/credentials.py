@@ -23,6 +23,11 @@ _ENDPOINT = re.compile(r"/ws/(?:notifications|chat/[^/]+)(?=/|$)")
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 _SECRET_PARAMETERS: tuple[Kind, ...] = ("ticket", "token")  # the first that is there counts
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# As browsers write it (RFC 6454, 6.2), for urlsplit takes the host of https://evil[::1] for ::1.
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[^\x00-\x20/?#@:\\\[\]\x7f-\xff]+)(?::[0-9]*)?",
+    re.IGNORECASE,
+)
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -173,8 +178,9 @@ def _is_listed(origin: str) -> bool:
 
 
 def _is_own_host(scope: Scope, origin: str, *, has_token: bool) -> bool:
-    """The page came from this very host and port: React Native and Starscream make an Origin of it,
-    too.
+    """The page came from this very host and port, and by the same scheme: who can answer for it
+    under http in somebody's network is not the site that speaks https. React Native and Starscream
+    make an Origin of the host, too, under any scheme; but they have no session.
     """
     host = header(scope, b"host") or ""
     domain, _ = split_domain_port(host)
@@ -183,20 +189,34 @@ def _is_own_host(scope: Scope, origin: str, *, has_token: bool) -> bool:
     )
     if not domain or not validate_host(domain, allowed_hosts):
         return False
-    schemes = ("http", "https", "ws", "wss") if has_token else ("http", "https")
+    schemes = ("http", "https", "ws", "wss") if has_token else (_scheme(scope),)
     parts = _origin_parts(origin)
     return parts is not None and any(
         parts == _origin_parts(f"{scheme}://{host}") for scheme in schemes
     )
 
 
+def _scheme(scope: Scope) -> str:
+    """Of the request, as Django has it (`HttpRequest.scheme`): a proxy's header counts only where
+    SECURE_PROXY_SSL_HEADER names it.
+    """
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, secure = settings.SECURE_PROXY_SSL_HEADER
+        said = header(scope, name.removeprefix("HTTP_").replace("_", "-").lower().encode())
+        if said is not None:
+            return "https" if said.partition(",")[0].strip() == secure else "http"
+    return "https" if scope.get("scheme") in ("wss", "https") else "http"
+
+
 def _origin_parts(origin: str) -> tuple[str, str, int | None] | None:
     """Scheme, host, port of an origin; None if it is not one."""
+    if not _ORIGIN.fullmatch(origin):
+        return None
     try:
         parts = urlsplit(origin)
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
         return None
-    if not parts.hostname or parts.path or parts.query or parts.username is not None:
+    if not parts.hostname:
         return None
     return parts.scheme, parts.hostname, port

@@ -29,13 +29,13 @@ from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from holodrive.realtime import claims
+from holodrive.realtime.claims import REFRESH_JTI as REFRESH_JTI
 from holodrive.realtime.claims import SID as SID  # whose tokens ask for it here
 from holodrive.realtime.credentials import token_in
 from holodrive.realtime.keyring import KeyRing, ring
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.wire import TokenExpired, Unauthenticated
 
-REFRESH_JTI = "refresh_jti"  # of an access token: the refresh token that it came with
 # Sent with `sid`, and `jti` and `expires_at` of the refresh token that the login goes on with.
 login_renewed = Signal()
 _USED = "The refresh token was used before: log in again."
@@ -122,7 +122,6 @@ def _tell_renewed(refresh: RefreshToken) -> None:
     jti, expires_at = refresh[api_settings.JTI_CLAIM], refresh["exp"]
     expires_at = datetime.fromtimestamp(expires_at, tz=UTC)
     login_renewed.send(RefreshToken, sid=refresh[SID], jti=jti, expires_at=expires_at)
-
 
 
 def _let_in(access: Token) -> None:

@@ -386,6 +386,28 @@ DEFENCES = (
         f"{_T}/test_clients.py::test_a_host_that_is_not_ours_makes_no_origin_its_own[websockets]",
     ),
     Defence(
+        "a session needs an Origin of the request's own scheme",
+        f"{_R}/credentials.py",
+        'if has_token else (_scheme(scope),)',
+        'if has_token else ("http", "https")',
+        f"{_T}/test_origins.py::test_every_origin_with_every_credential[by TLS-]",
+    ),
+    Defence(
+        "a proxy that nobody named does not say the scheme",
+        f"{_R}/credentials.py",
+        "    if settings.SECURE_PROXY_SSL_HEADER:\n        name, secure = settings.SECURE_PROXY_SSL_HEADER",
+        '    if True:\n        name, secure = "HTTP_X_FORWARDED_PROTO", "https"',
+        f"{_T}/test_origins.py"
+        "::test_every_origin_with_every_credential[behind a proxy that nobody named-]",
+    ),
+    Defence(
+        "what two parsers read differently is no Origin",
+        f"{_R}/credentials.py",
+        "    if not _ORIGIN.fullmatch(origin):",
+        "    if False:",
+        f"{_T}/test_origins.py::test_every_origin_with_every_credential[plain-]",
+    ),
+    Defence(
         "a session needs an Origin",
         f"{_R}/consumer.py",
         "        if origin is OriginRule.MISSING and cookie is not None:",

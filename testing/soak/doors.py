@@ -49,11 +49,11 @@ class Origin(NamedTuple):
 
 # "With a token, Origin may be absent, allowed, or the request's own Host under http, https, ws or
 # wss. A session needs an Origin that matches scheme, host and port of an allowed one
-# (WEBSOCKET_ALLOWED_ORIGINS, and the request's own Host; with DEBUG also localhost, 127.0.0.1 and
-# [::1] on any port). Any other Origin: 403."
+# (WEBSOCKET_ALLOWED_ORIGINS, and the request's own scheme and Host; with DEBUG also localhost,
+# 127.0.0.1 and [::1] on any port). Any other Origin: 403." The requests here come by http.
 _ORIGINS = {
     "own host, http": Origin("http://{host}", True, True),
-    "own host, https": Origin("https://{host}", True, True),
+    "own host, https": Origin("https://{host}", True, False),
     "own host, ws": Origin("ws://{host}", True, False),
     "own host, wss": Origin("wss://{host}", True, False),
     "own host, capitals": Origin("HTTP://{HOST}", True, True),

@@ -453,7 +453,7 @@ ORIGINS: dict[str, tuple[str | None, Verdict, Verdict]] = {
     # name: (Origin, with a session, with a token)
     "none": (None, _NO_ORIGIN, "connected"),
     "own host by http": ("http://{host}", "connected", "connected"),
-    "own host by https": ("https://{host}", "connected", "connected"),
+    "own host by https": ("https://{host}", 403, "connected"),  # the request came by http
     "own host by ws": ("ws://{host}", 403, "connected"),
     "own host by wss": ("wss://{host}", 403, "connected"),
     "own host, another scheme": ("ftp://{host}", 403, 403),
