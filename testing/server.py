@@ -22,6 +22,18 @@ _COMMANDS = {
         "-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}",
         "--ws-per-message-deflate", "false", "--no-proxy-headers", "holodrive.asgi:application",
     ],
+    "gunicorn": [
+        "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-b", "127.0.0.1:{port}",
+        "--access-logfile", "-", "holodrive.asgi:application",
+    ],
+    "hypercorn": [
+        "-m", "hypercorn", "-b", "127.0.0.1:{port}", "--access-logfile", "-",
+        "holodrive.asgi:application",
+    ],
+    "granian": [
+        "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}",
+        "--access-log", "holodrive.asgi:application",
+    ],
 }  # fmt: skip
 
 
@@ -39,7 +51,7 @@ test_database_url.__test__ = False  # type: ignore[attr-defined]
 
 
 class ServerProcess:
-    """One process of `kind` serve, daphne or uvicorn; `settings` are environment variables over the
+    """One process of `kind` (a key of _COMMANDS); `settings` are environment variables over the
     tests' own.
     """
 

@@ -41,8 +41,9 @@ class RealtimeConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from holodrive.realtime import checks, personal, signals  # noqa: F401 - they register themselves
+        from holodrive.realtime import checks, personal, redaction, signals  # noqa: F401 - they register themselves
 
+        redaction.redact_records()
         if settings.REALTIME_TRACING:
             from holodrive.realtime import tracing
 

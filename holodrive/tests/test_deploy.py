@@ -185,6 +185,50 @@ def test_no_token_is_in_any_log(start_server, proxied, trip):
     assert '"GET /ws/notifications/..." 502' in front.access_log.read_text()
 
 
+_SPELLED = (
+    "/ws/notifications/{}", "/WS/notifications/{}", "/Ws/Chat/7/{}", "//ws//chat//7//{}",
+    "/./ws/chat/7/{}",
+    "/x/../ws/chat/7/{}", "/ws/../ws/chat/7/{}", "/ws/..;/{}", "/ws;x/chat/7/{}",
+    "/%77s/chat/7/{}", "/%57%53/chat/7/{}",
+    "/%2577s/chat/7/{}", "/ws%2Fchat%2F7%2F{}", "/ws%252Fchat%252F7%252F{}", "/%2Fws/chat/7/{}",
+    "/ws%5C{}", "/ws/chat/7%2F{}",
+    "/ws/{}", "/ws/nothing/{}", "/ws/support/{}", "/x/ws/{}", "/.ws/{}", "/ws/chat/7/%20{}",
+    "/elsewhere?token={}",
+    "/token={}", "/token%3D{}", "/token%253D{}", "/static/ws/{}",
+    "http://rides.example.com/ws/chat/7/{}",
+)  # fmt: skip
+
+
+def test_no_token_is_in_the_log_of_nginx_however_it_is_spelled(start_server, proxied, make_user):
+    front = proxied(behind_nginx(start_server).address)
+    secrets = []
+    for number, form in enumerate(_SPELLED):
+        secrets.append(f"0paque-{number}-canary")
+        ask(front, form.format(secrets[-1]))
+        for jwt in ("eyJhbGciOiJIUzI1NiJ9.{}.x", "%65yJhbGciOiJIUzI1NiJ9%2E{}%2Ex"):
+            secrets.append(f"eyJ1c2Vy{number}canary")
+            ask(front, form.format(jwt.format(secrets[-1])))
+            ask(front, f"/elsewhere/{jwt.format(secrets[-1])}")
+    ask(front, "/ws/notifications/the-last-one", length=2_000_000)  # of which nginx says an error
+    wait_until(lambda: '"GET /ws/notifications/..." 413' in front.logs(), explain=front.logs)
+    log = front.logs() + (front.home / "main.log").read_text()
+    assert [secret for secret in [*secrets, "the-last-one"] if secret in log] == []
+
+
+def ask(front, path, length=0):
+    """As it stands, over TLS and, if it is refused for its length, without."""
+    head = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nReferer: https://a{path}\r\n"
+    request = f"{head}Content-Length: {length}\r\nConnection: close\r\n\r\n".encode()
+    plain = socket.create_connection(("127.0.0.1", front.port), PATIENCE)
+    with closing(plain), front.tls.wrap_socket(plain, server_hostname=HOST) as line:
+        line.sendall(request)
+        line.recv(1)
+    if length:
+        with closing(socket.create_connection(("127.0.0.1", front.plain_port), PATIENCE)) as line:
+            line.sendall(request)
+            line.recv(1)
+
+
 def test_the_proxy_waits_for_more_than_two_heartbeats():
     seconds = re.search(r"proxy_read_timeout (\d+)s", nginx.CONFIGURATION.read_text())
     assert seconds

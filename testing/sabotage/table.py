@@ -1088,7 +1088,7 @@ DEFENCES = (
     Defence(
         "the log is redacted",
         f"{_R}/redaction.py",
-        '    return _SECRETS.sub(lambda found: (found["path"] or found["query"] or "") + "[redacted]", text)',
+        "    return _SECRETS.sub(_without, _REQUEST_LINE.sub(_in_one_word, text))",
         "    return text",
         f"{_T}/test_redaction.py::test_the_arguments_of_a_log_call_are_redacted",
     ),
@@ -1098,6 +1098,44 @@ DEFENCES = (
         '            "filters": ["tokens"],\n',
         "",
         f"{_T}/test_clients.py::test_no_token_is_in_any_line_of_the_log[uvicorn]",
+    ),
+    Defence(
+        "records are redacted whoever writes them",
+        f"{_R}/apps.py",
+        "        redaction.redact_records()",
+        "        pass",
+        f"{_T}/test_redaction.py::test_a_record_is_redacted_whoever_writes_it",
+    ),
+    Defence(
+        "a traceback is redacted whoever writes it",
+        f"{_R}/redaction.py",
+        "            record.exc_text = clean",
+        "            pass",
+        f"{_T}/test_redaction.py::test_a_record_is_redacted_whoever_writes_it",
+    ),
+    Defence(
+        "arguments keep their places",
+        f"{_R}/redaction.py",
+        "    if isinstance(record.args, tuple):",
+        "    if False:",
+        f"{_T}/test_redaction.py"
+        "::test_arguments_that_a_formatter_knows_by_their_places_keep_them",
+    ),
+    Defence(
+        "nginx logs no path that is spelled like a socket's",
+        "deploy/nginx/holodrive.conf",
+        "(?:[/\\x5c.;]|%(?:25)*(?:2f|5c|3b)|$)\" /ws/...;",
+        "(?:[/\\x5c.;]|%(?:25)*(?:2f|5c|3b)|$)\" $uri;",
+        "holodrive/tests/test_deploy.py"
+        "::test_no_token_is_in_the_log_of_nginx_however_it_is_spelled",
+    ),
+    Defence(
+        "nginx quotes no request for port 80",
+        "deploy/nginx/holodrive.conf",
+        "    error_log /var/log/nginx/holodrive.error.log crit;  # as below",
+        "    error_log /var/log/nginx/holodrive.error.log error;  # as below",
+        "holodrive/tests/test_deploy.py"
+        "::test_no_token_is_in_the_log_of_nginx_however_it_is_spelled",
     ),
     Defence(
         "the plain daphne command is redacted",
