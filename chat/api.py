@@ -2,6 +2,7 @@
 the socket.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -137,7 +138,7 @@ class Messages(View):
         head = log.heads([stream]).get(
             stream, 0
         )  # before the rows: a resume from it misses nothing
-        return page(request, services.messages_of(conversation), events.chat_message, head)
+        return page(request, services.messages_of(conversation), _seen_by(request.user), head)
 
     @extend_schema(
         request=events.SendMessage, responses={200: events.ChatMessage, 201: events.ChatMessage}
@@ -152,7 +153,7 @@ class Messages(View):
             text=command.message,
             client_message_id=command.client_message_id,
         )
-        return answer(events.chat_message(message), 200 if duplicate else 201)
+        return answer(_seen_by(request.user)(message), 200 if duplicate else 201)
 
 
 class ConversationRead(View):
@@ -176,7 +177,7 @@ class Message(View):
         message, _ = services.edit_message(
             user=request.user, conversation_id=id, message_id=message_id, text=command.message
         )
-        return answer(events.chat_message(message))
+        return answer(_seen_by(request.user)(message))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, conversation_id: str, message_id: int) -> Response:
@@ -191,14 +192,19 @@ class MessageSearch(View):
     def get(self, request: Request) -> Response:
         """Messages with this text in the caller's conversations."""
         text = query_text(request, "q", shortest=2, longest=200)
-        found = page(request, overview.search(request.user, text), _found)
+        seen = _seen_by(request.user)
+        found = page(
+            request,
+            overview.search(request.user, text),
+            lambda row: FoundMessage(conversation_id=row.conversation_id, message=seen(row)),
+        )
         if is_support(request.user):
             audit.looked(request.user, *(one["conversation_id"] for one in found.data["results"]))
         return found
 
 
-def _found(row: Any) -> FoundMessage:
-    return FoundMessage(conversation_id=row.conversation_id, message=events.chat_message(row))
+def _seen_by(user: Any) -> Callable[[Any], events.ChatMessage]:
+    return lambda row: events.chat_message(row, user.pk)
 
 
 class UnreadCounts(View):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from chat import audit, events, services
-from chat.models import is_support
+from chat.models import is_support, may_reply
+from chat.openness import Openness
 from chat.typing_state import TypingState
 from holodrive.realtime import publish, wire
 from holodrive.realtime.consumer import Handler, RealtimeConsumer
@@ -26,6 +27,8 @@ class ChatConsumer(RealtimeConsumer):
         self._opening = audit.Opening()
         self._others: list[int] = []
         self._observed: set[Observer] = set()
+        self._openness: Openness | None = None
+        self._may_write = True
         self.typing = TypingState(self._tell_typing, services.TYPING_TIMEOUT, self.hub.loop)
 
     @property
@@ -37,19 +40,34 @@ class ChatConsumer(RealtimeConsumer):
 
     def welcome(self) -> events.ConnectionEstablished:
         """Who of support opens this is audited, or does not get in."""
-        welcome = services.welcome(self.user, self.conversation_id)
+        self._entrance = services.welcome(self.user, self.conversation_id)
+        self._may_write = True
         if is_support(self.user):
+            self._may_write = may_reply(self.user)
             self._opening.looked(self.user, self.conversation_id)
-        return welcome
+        return self._entrance.welcome
 
     def entered(self, welcome: wire.Welcome) -> None:
         assert isinstance(welcome, events.ConnectionEstablished)
         self._others = [row.user_id for row in welcome.receipts if row.user_id != self.user.pk]
+        assert self.subscription is not None
+        self._openness = Openness.of(self.subscription.topic)
+        _, status, closes_at = self._entrance
+        self._openness.learn(welcome.last_seq, status, closes_at, self._others)
+        self._openness.reopened.add(self._tell_who_is_here)
         roster = self.hub.presence.roster
         roster.watch(self._others, self._tell_presence)
-        welcome.online = roster.online(self._others)
+        if self._openness.is_open():
+            welcome.online = roster.online(self._others)
+
+    def _tell_who_is_here(self) -> None:
+        for user_id in self.hub.presence.roster.online(self._others):
+            self._tell_presence(user_id, True, 0)
 
     def _tell_presence(self, user_id: int, is_online: bool, since: float) -> None:
+        openness = self._openness
+        if openness is None or user_id in openness.removed or not openness.is_open():
+            return
         frame = events.presence(user_id, None if is_online else since)
         self.outbox.send(SharedFrame(wire.encode(frame)), ephemeral=True)
 
@@ -113,7 +131,20 @@ class ChatConsumer(RealtimeConsumer):
         else:
             self.typing.stopped()
 
+    def _shows(self, is_typing: bool) -> bool:
+        """Whether others may be told so. That it begins, only of who is known to belong here: not
+        while that is judged. That it ends, of anybody who has not been removed.
+        """
+        openness, subscription = self._openness, self.subscription
+        if openness is None or not openness.is_open() or not self._may_write:
+            return False
+        if is_typing:
+            return subscription is not None and subscription.held is None
+        return subscription is not None or self.user.pk not in openness.removed
+
     def _tell_typing(self, is_typing: bool) -> None:
+        if not self._shows(is_typing):
+            return
         frame = events.UserTyping(
             user_id=self.user.pk, user_name=events.name_of(self.user), is_typing=is_typing
         )
@@ -131,6 +162,8 @@ class ChatConsumer(RealtimeConsumer):
     async def _end(self) -> None:
         self.typing.stopped()
         self.hub.presence.roster.unwatch(self._others, self._tell_presence)
+        if self._openness is not None:
+            self._openness.reopened.discard(self._tell_who_is_here)
         del self.typing  # it knows this consumer's method (garbage.py)
         await super()._end()
 

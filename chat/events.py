@@ -13,6 +13,7 @@ from holodrive.realtime.wire import (
     Event,
     Frame,
     Identifier,
+    Own,
     Removal,
     Welcome,
     checked_text,
@@ -57,7 +58,8 @@ class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established")
 
 class ChatMessage(Event, kw_only=True, tag="chat_message"):
     """A message; `created_at` as 2025-11-22T13:15:22.970153+00:00. `masked`, if contact details are
-    hidden in it. Over REST also when it was edited or deleted, if it was: then `message` is the
+    hidden in it. `client_message_id` is as sent for the sender; for others null, if it could hold
+    such details. Over REST also when it was edited or deleted, if it was: then `message` is the
     text of now, or empty.
     """
 
@@ -169,7 +171,9 @@ class UserTyping(Frame, kw_only=True, tag="typing"):
     is_typing: bool
 
 
-def chat_message(row: "Message") -> ChatMessage:
+def chat_message(row: "Message", reader_id: int | None = None) -> ChatMessage:
+    """As that user sees it, or as everybody does: the sender alone sees each client_message_id."""
+    is_own = reader_id is not None and row.sender_id == reader_id
     return ChatMessage(
         message=row.text,
         sender_id=row.sender_id,
@@ -177,12 +181,36 @@ def chat_message(row: "Message") -> ChatMessage:
         is_from_support=row.is_from_support,
         created_at=timestamp(row.created_at),
         message_id=row.pk,
-        client_message_id=row.client_message_id,
+        client_message_id=row.client_message_id if is_own else shared_id(row.client_message_id),
         seq=row.seq,
         masked=_is_masked(row),
         edited_at=timestamp(row.edited_at) if row.edited_at else msgspec.UNSET,
         deleted_at=timestamp(row.deleted_at) if row.deleted_at else msgspec.UNSET,
     )
+
+
+def own_part(row: "Message") -> Own | None:
+    """What its sender sees of a new message and no one else does."""
+    if row.client_message_id == shared_id(row.client_message_id):
+        return None
+    return Own(user_id=row.sender_id, fields={"client_message_id": row.client_message_id})
+
+
+def shared_id(client_message_id: str | None) -> str | None:
+    """What others see of it: nothing, if it may hold what a message must not."""
+    if client_message_id is None or not _is_plain_id(client_message_id, _region()):
+        return None
+    return client_message_id
+
+
+def _region() -> str:
+    region: str = settings.CHAT_PHONE_REGION
+    return region
+
+
+@lru_cache(maxsize=4096)  # asked ahead of the lock, and again under it
+def _is_plain_id(id: str, region: str) -> bool:
+    return masking.is_plain_id(id, region)
 
 
 def message_edited(row: "Message", at: datetime) -> MessageEdited:

@@ -38,6 +38,31 @@ def masked(text: str, region: str) -> str:
     return _SPREAD.sub(lambda found: MASK if _is_number(found[0], region) else found[0], text)
 
 
+_SEPARATORS = re.compile(r"[._:-]")
+_DIGITS = re.compile(r"\d{6,}")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_MOST_DIGITS = 15  # of a number with its country code (E.164)
+
+
+def is_plain_id(id: str, region: str) -> bool:
+    """Whether an id that a client made up carries no more than that: nothing but letters, digits
+    and separators of ids, and no number among its digits (UUIDs, ULIDs, counters, times). Where the
+    digits of a UUID happen to be a number (one in twenty) it says no.
+    """
+    if not _PLAIN_ID.fullmatch(id):
+        return False
+    joined = _SEPARATORS.sub("", id)
+    digits = "".join(filter(str.isdigit, joined))
+    runs = {*map(_bare, [*_DIGITS.findall(id), *_DIGITS.findall(joined), digits])} - {""}
+    return not any(_is_number(run, region) for run in runs)
+
+
+def _bare(digits: str) -> str:
+    """Without the zeros that fill it up; empty for what is no number by its length."""
+    digits = digits.lstrip("0")
+    return digits if _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS else ""
+
+
 @cache
 def _fewest_digits(region: str) -> int:
     """Of any number that may stand in a text."""

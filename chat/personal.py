@@ -28,7 +28,7 @@ def _messages(user: Any) -> personal.Kind:
     def rows() -> Iterator[personal.Row]:
         for batch in personal.in_batches(own.select_related("sender")):
             for row in batch:
-                shown = msgspec.to_builtins(events.chat_message(row))
+                shown = msgspec.to_builtins(events.chat_message(row, user.pk))
                 yield {"conversation_id": row.conversation_id, **shown, "message": row.as_sent}
 
     def erase(at_once: int) -> Iterator[int]:
@@ -80,6 +80,7 @@ def _forget_sender(user: Any, conversation_id: int) -> None:
         concerned: bool = frame.get("sender_id") == user.pk
         if concerned:
             frame |= {"sender_name": ERASED, "message": "", "client_message_id": None}
+            frame.pop("own", None)
         return concerned
 
     with log.writing(stream):

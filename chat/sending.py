@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from chat import audit, cursors, events, queue_events
+from chat import audit, cursors, events, masking, queue_events
 from chat.models import (
     SUPPORT_PERMISSION,
     Conversation,
@@ -101,6 +102,7 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
     ]
     if not inside:
         return [no_such_conversation() for _ in drafts]
+    masked = _masked(drafts, rooms)
     with log.writing(*map(events.stream_of, inside)):
         # The streams are locked: what is read from here on cannot change before the commit.
         rooms = _rooms(inside)
@@ -114,6 +116,7 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
         ]
         for message in new:
             message._rooms = rooms  # type: ignore[attr-defined]
+            message.masked_text = masked.get(message.text)
         Message.save_together(new)
         if len(new) > 1:  # else its own signal has done it
             if not all(map(_is_newest, new)):
@@ -121,6 +124,19 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
                 raise RuntimeError("a receiver went on in a conversation: each is saved by itself")
             follow_up(new, rooms)
     return answers
+
+
+def _masked(drafts: Sequence[Draft], rooms: dict[int, _Room]) -> dict[str, tuple[str, str]]:
+    """What masking makes of each text that may need it, and of ids and names: ahead of the lock."""
+    found = {}
+    for draft in drafts:
+        events.shared_id(draft.client_message_id)
+        events.name_of(draft.user)
+        room = rooms.get(draft.conversation_id)
+        if room is None or room.conversation.kind == Conversation.Kind.TRIP:
+            hidden = masking.masked(draft.text, settings.CHAT_PHONE_REGION)
+            found[draft.text] = (draft.text, hidden)
+    return found
 
 
 def _is_newest(message: Message) -> bool:

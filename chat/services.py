@@ -4,12 +4,13 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Subquery
 from django.utils import timezone
 
-from chat import cursors, events, queue_events
+from chat import cursors, events, masking, queue_events
 from chat.models import Conversation, Message, Participant, is_support
 from chat.sending import (
     Draft,
@@ -61,9 +62,17 @@ def messages_of(conversation: Conversation) -> Any:
     return Message.objects.filter(conversation=conversation).select_related("sender")
 
 
-def welcome(user: Any, id: int) -> events.ConnectionEstablished:
-    """The first frame of a chat socket: the right to be there, the head and all cursors of one
-    moment, so from one query. Raises NotFound.
+class Entrance(NamedTuple):
+    """The first frame of a chat socket, and whether the conversation is open."""
+
+    welcome: events.ConnectionEstablished
+    status: str
+    closes_at: datetime | None
+
+
+def welcome(user: Any, id: int) -> Entrance:
+    """The right to be there, the head and all cursors of one moment, so from one query. Raises
+    NotFound.
     """
     head = Stream.objects.filter(name=events.stream_of(id)).values("head")
     visible = Conversation.objects.visible_to(user).filter(pk=id)
@@ -75,22 +84,25 @@ def welcome(user: Any, id: int) -> events.ConnectionEstablished:
             "participants__user_id",
             "participants__last_read_id",
             "participants__last_delivered_id",
+            "status",
+            "closes_at",
         )
     )
     if not rows:
         raise no_such_conversation()
     receipts = [
         events.Receipt(user_id=user_id, last_read_id=read, last_delivered_id=delivered)
-        for _, user_id, read, delivered in rows
+        for _, user_id, read, delivered, *_ in rows
         if user_id is not None
     ]
-    return events.ConnectionEstablished(
+    frame = events.ConnectionEstablished(
         conversation_id=id,
         last_seq=rows[0][0] or 0,
         last_read_id=sum(one.last_read_id for one in receipts if one.user_id == user.pk),
         receipts=receipts,
         typing_timeout=TYPING_TIMEOUT,
     )
+    return Entrance(frame, *rows[0][-2:])
 
 
 class EditedMessage(NamedTuple):
@@ -103,6 +115,7 @@ def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str)
     """Change the text of one's own message, up to 15 minutes after it was sent. Raises NotFound,
     Forbidden, ConversationClosed.
     """
+    hidden = masking.masked(text, settings.CHAT_PHONE_REGION)  # ahead of the lock
     with log.writing(events.stream_of(conversation_id)):
         message = _own_message(user, conversation_id, message_id)
         if message.deleted_at:
@@ -114,6 +127,7 @@ def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str)
         # What it shows, sent back as it is, is no new text either.
         changed = text not in (message.text, message.as_sent)
         message.text = text if changed else message.text
+        message.masked_text = (text, hidden)
         message.save(update_fields=["text", "edited_at"])
     return EditedMessage(message, changed)
 

@@ -9,7 +9,7 @@ from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
-from chat import events, masking, note_events, queue_events, sending, services
+from chat import events, note_events, queue_events, sending, services
 from chat.models import Conversation, Message, Note, Participant, is_support
 from holodrive.realtime import log
 from holodrive.realtime.wire import timestamp
@@ -51,7 +51,7 @@ def _mask(message: Message) -> None:
     message.original = ""
     if message.is_from_support or message.conversation.kind != Conversation.Kind.TRIP:
         return
-    hidden = masking.masked(message.text, settings.CHAT_PHONE_REGION)
+    hidden = message.without_contacts()
     if hidden != message.text:
         message.original, message.text = message.text, hidden
 
@@ -64,7 +64,8 @@ def publish(
         return
     stream = events.stream_of(instance.conversation_id)
     if created:
-        if log.append(stream, events.chat_message(instance)) != instance.seq:
+        own = events.own_part(instance)
+        if log.append(stream, events.chat_message(instance), own) != instance.seq:
             # Of several, each is saved by itself then. Of one, a receiver is ahead of this one.
             raise RuntimeError(
                 f"{stream} has moved on before its new message was told. List 'chat' in"

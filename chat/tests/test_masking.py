@@ -5,9 +5,11 @@ import time
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
+from django.db.models.signals import pre_save
 from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata, country_code_for_region
 
-from chat import audit, events, services
+from chat import audit, events, masking, services
 from chat.masking import _FEWEST_DIGITS, MASK, masked
 from chat.models import AuditEntry, Message
 from holodrive.realtime.models import Event
@@ -252,3 +254,88 @@ def test_the_audit_log_says_who_of_support_it_was(make_user, trip):
     agent = make_user("admin", username="bea@rides.example", first_name="", last_name="")
     audit.record(agent, audit.Action.CLAIMED, trip.pk)
     assert AuditEntry.objects.get().actor_name == "bea@rides.example"
+
+
+# The lock
+
+
+@pytest.fixture
+def in_a_transaction(monkeypatch):
+    """Whether one was open, each time that a text was looked through."""
+    seen = []
+
+    def look(text, region):
+        if "\u00a0" in text:  # not a name, nor an id
+            seen.append(connection.in_atomic_block)
+        return masked(text, region)
+
+    monkeypatch.setattr(masking, "masked", look)
+    return seen
+
+
+def _saved(trip):
+    Message(conversation=trip, sender=trip.rider, text=f"\u00a0{SECRET}").save()
+
+
+def _saved_by_its_id(trip):
+    Message(conversation_id=trip.pk, sender=trip.rider, text=f"\u00a0{SECRET}").save()
+
+
+def _saved_together(trip):
+    Message.save_together([Message(conversation=trip, sender=trip.rider, text=f"\u00a0{SECRET}")])
+
+
+def _sent(trip):
+    send(trip.rider, trip, f"\u00a0{SECRET}")
+
+
+def _sent_by_a_socket(trip):
+    draft = services.Draft(trip.rider, trip.pk, f"\u00a0{SECRET}", was_let_in=True)
+    services.send_messages([draft])
+
+
+def _edited(trip):
+    message = send(trip.rider, trip, "Hi").message
+    edit = {"user": trip.rider, "conversation_id": trip.pk, "message_id": message.pk}
+    services.edit_message(**edit, text=f"\u00a0{SECRET}")
+
+
+def _edited_in_the_admin(trip):
+    send(trip.rider, trip, "Hi")
+    row = Message.objects.get()
+    row.text = f"\u00a0{SECRET}"
+    row.save()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "write",
+    [
+        _saved,
+        _saved_by_its_id,
+        _saved_together,
+        _sent,
+        _sent_by_a_socket,
+        _edited,
+        _edited_in_the_admin,
+    ],
+)
+def test_a_text_is_looked_through_once_and_before_the_lock(write, trip, in_a_transaction):
+    write(trip)
+    assert in_a_transaction == [False]
+    assert Message.objects.get().original == f"\u00a0{SECRET}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_text_that_a_receiver_has_changed_is_masked_all_the_same(trip):
+    def add(instance, **kwargs):
+        instance.text += f" {SECRET}"
+
+    pre_save.connect(add, sender=Message)
+    pre_save.receivers.insert(0, pre_save.receivers.pop())  # ahead of ours
+    pre_save.sender_receivers_cache.clear()
+    try:
+        send(trip.rider, trip, "Hi")
+    finally:
+        pre_save.disconnect(add, sender=Message)
+    assert Message.objects.get().text == f"Hi {SHOWN}"

@@ -455,7 +455,7 @@ class RealtimeConsumer:
         for event in missed or ():
             if not await self.outbox.ready():
                 return
-            self.outbox.send(SharedFrame(event.text))
+            self.outbox.send(SharedFrame(wire.view_of(event.text, self.user.pk)))
         recovered = missed is not None
         metrics.resumes.labels(str(recovered).lower()).inc()
         self.send(

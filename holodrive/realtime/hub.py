@@ -25,7 +25,7 @@ from holodrive.realtime.limits import MinuteLimit
 from holodrive.realtime.outbox import Outbox, SharedFrame
 from holodrive.realtime.presence import Presence
 from holodrive.realtime.publish import BULK_GROUP, Doubt, LoopWaker, News, WakeUp
-from holodrive.realtime.wire import CloseCode, LoggedEvent, removed_user
+from holodrive.realtime.wire import CloseCode, LoggedEvent, removed_user, views
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Subscription:
             self._keep(seq, frame)
         elif seq > self.cursor:
             self.cursor = seq
-            self.outbox.send(frame)
+            self.outbox.send(frame if frame.owner != self.user_id else frame.own)
             if frame.removes == self.user_id:
                 self.hold()  # nothing behind it goes out before the right to be here is known
                 self.on_removed()
@@ -194,7 +194,10 @@ class _Topic:
 
     def send(self, seq: int, text: str) -> None:
         self.cursor = seq
-        frame = SharedFrame(text, removed_user(text))
+        shared, owner, own = views(text)
+        frame = SharedFrame(shared, removed_user(text))
+        if owner:
+            frame.owner, frame.own = owner, SharedFrame(own)
         for subscription in self.subscriptions:
             subscription.deliver(seq, frame)
         metrics.deliveries.inc(len(self.subscriptions))

@@ -139,11 +139,12 @@ class _Write:
         stream = self._stream(name)
         return stream.first + stream.appended
 
-    def append(self, name: str, event: wire.Event) -> int:
+    def append(self, name: str, event: wire.Event, own: wire.Own | None) -> int:
         stream = self._stream(name)
         event.seq = stream.first + stream.appended
         stream.appended += 1
-        logged = LoggedEvent(name, event.seq, wire.encode(event))
+        text = wire.encode(event) if own is None else wire.encode_with(event, own)
+        logged = LoggedEvent(name, event.seq, text)
         self._appended.append(_Appended(stream.id, logged, self._block))
         return event.seq
 
@@ -247,9 +248,11 @@ def next_seq(stream: str) -> int:
     return _open_write(stream).next_seq(stream)
 
 
-def append(stream: str, event: wire.Event) -> int:
-    """Give the event its seq in a stream that the open `writing` block has locked; return it."""
-    return _open_write(stream).append(stream, event)
+def append(stream: str, event: wire.Event, own: wire.Own | None = None) -> int:
+    """Give the event its seq in a stream that the open `writing` block has locked; return it.
+    `own`: what one user sees otherwise than all others.
+    """
+    return _open_write(stream).append(stream, event, own)
 
 
 def tell(stream: str, frame: wire.Frame, *, except_user: int = 0) -> None:

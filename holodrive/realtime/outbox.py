@@ -35,10 +35,12 @@ class SharedFrame:
     Server frames are unmasked, so the bytes are the same for every client (RFC 6455, 5.2).
     """
 
-    __slots__ = ("bytes", "removes", "text")
+    __slots__ = ("bytes", "own", "owner", "removes", "text")
 
     def __init__(self, text: str, removes: int = 0) -> None:
         self.text = text
+        self.owner = 0  # the id of a user who gets `own` in its place
+        self.own = self
         self.bytes = text_frame(text)
         self.removes = removes  # the id of the user whose right to be in the stream ends here
 

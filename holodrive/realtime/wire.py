@@ -167,6 +167,47 @@ def removed_user(text: str) -> int:
     return int(msgspec.json.decode(text)["user_id"])
 
 
+class Own(msgspec.Struct, kw_only=True):
+    """Fields that an event has for one user alone: everybody else gets it as it is without."""
+
+    user_id: int
+    fields: dict[str, Any]
+
+
+_OWN = ',"own":{"user_id":'
+
+
+def encode_with(event: Event, own: Own) -> str:
+    """The event as the log keeps it; `views` takes it apart again."""
+    return f'{encode(event)[:-1]},"own":{msgspec.json.encode(own).decode()}}}'
+
+
+class Views(NamedTuple):
+    """A logged event as frames: everybody's, and that of one user, if it differs (0: no one's)."""
+
+    shared: str
+    user_id: int
+    own: str
+
+
+def views(text: str) -> Views:
+    """Every frame that comes out of the log goes through here."""
+    if _OWN not in text:
+        return Views(text, 0, text)
+    frame = msgspec.json.decode(text)
+    own = frame.pop("own", None)
+    if own is None:  # it stands in the data of an app
+        return Views(text, 0, text)
+    shared = msgspec.json.encode(frame).decode()
+    return Views(shared, own["user_id"], msgspec.json.encode(frame | own["fields"]).decode())
+
+
+def view_of(text: str, user_id: int) -> str:
+    """A logged event as this user sees it."""
+    shared, owner, own = views(text)
+    return own if owner == user_id else shared
+
+
 class Welcome(Frame, kw_only=True):
     """The base of a socket's first frame; `last_seq` is the head of its stream,
     `heartbeat_interval` is in seconds, `expires_at` the token's end, `session_id` names this socket

@@ -317,8 +317,8 @@ DEFENCES = (
     Defence(
         "a message's number is that of its event",
         "chat/signals.py",
-        "        if log.append(stream, events.chat_message(instance)) != instance.seq:",
-        "        if log.append(stream, events.chat_message(instance)) < 0:",
+        "        if log.append(stream, events.chat_message(instance), own) != instance.seq:",
+        "        if log.append(stream, events.chat_message(instance), own) < 0:",
         "chat/tests/test_sending.py::test_a_receiver_may_answer_in_another_conversation",
     ),
     Defence(
@@ -1369,5 +1369,81 @@ DEFENCES = (
         "    if (document.hidden || inbox.newestId <= seenUpTo) return;",
         "    if (inbox.newestId <= seenUpTo) return;",
         "push/tests/test_service_worker.py::test_a_page_in_the_background_keeps_no_device_silent",
+    ),
+    # Contacts and closed conversations
+    Defence(
+        "an id that may hold a contact is not in the frame that all share",
+        "chat/events.py",
+        "    if client_message_id is None or not _is_plain_id(client_message_id, _region()):",
+        "    if client_message_id is None:",
+        "chat/tests/test_client_ids.py::test_what_may_hold_a_contact_is_null_for_others",
+    ),
+    Defence(
+        "a resume shows each reader their own",
+        "holodrive/realtime/consumer.py",
+        "SharedFrame(wire.view_of(event.text, self.user.pk))",
+        "SharedFrame(event.text)",
+        "chat/tests/test_client_ids.py"
+        "::test_the_sender_alone_sees_an_id_that_may_hold_a_contact[+998901234567]",
+    ),
+    Defence(
+        "a live event shows each reader their own",
+        f"{_R}/hub.py",
+        "        shared, owner, own = views(text)",
+        "        shared, owner, own = text, 0, text",
+        "chat/tests/test_client_ids.py"
+        "::test_the_sender_alone_sees_an_id_that_may_hold_a_contact[+998901234567]",
+    ),
+    Defence(
+        "a sent text is masked before the lock",
+        "chat/sending.py",
+        "            message.masked_text = masked.get(message.text)\n",
+        "",
+        "chat/tests/test_masking.py"
+        "::test_a_text_is_looked_through_once_and_before_the_lock[_sent_by_a_socket]",
+    ),
+    Defence(
+        "a saved text is masked before the lock",
+        "chat/models.py",
+        "        self._look_ahead(kwargs.get(\"update_fields\"))\n",
+        "",
+        "chat/tests/test_masking.py::test_a_text_is_looked_through_once_and_before_the_lock[_saved]",
+    ),
+    Defence(
+        "an edited text is masked before the lock",
+        "chat/services.py",
+        "        message.masked_text = (text, hidden)\n",
+        "",
+        "chat/tests/test_masking.py::test_a_text_is_looked_through_once_and_before_the_lock[_edited]",
+    ),
+    Defence(
+        "no presence in a closed conversation",
+        "chat/consumers.py",
+        "user_id in openness.removed or not openness.is_open():\n            return",
+        "user_id in openness.removed:\n            return",
+        "chat/tests/test_openness.py"
+        "::test_what_closes_while_sockets_are_open_shows_no_one_any_more[time passes]",
+    ),
+    Defence(
+        "no presence of whoever was removed",
+        "chat/consumers.py",
+        "        if openness is None or user_id in openness.removed or not",
+        "        if openness is None or not",
+        "chat/tests/test_openness.py::test_whoever_was_removed_is_not_seen_to_go",
+    ),
+    Defence(
+        "no typing in a closed conversation",
+        "chat/consumers.py",
+        "        if openness is None or not openness.is_open() or not self._may_write:",
+        "        if openness is None or not self._may_write:",
+        "chat/tests/test_openness.py"
+        "::test_what_closes_while_sockets_are_open_shows_no_one_any_more[it is closed]",
+    ),
+    Defence(
+        "no typing of whoever may not write",
+        "chat/consumers.py",
+        "            self._may_write = may_reply(self.user)\n",
+        "",
+        "chat/tests/test_openness.py::test_whoever_may_not_reply_is_not_seen_to_type",
     ),
 )  # fmt: skip
