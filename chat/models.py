@@ -48,8 +48,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             return self.none()
         if is_support(user):
             return self
-        roles = (Participant.Role.RIDER, Participant.Role.DRIVER)
-        return self.filter(participants__user=user, participants__role__in=roles)
+        return self.filter(participants__user=user, participants__role__in=MEMBERS)
 
 
 class Conversation(models.Model):
@@ -219,6 +218,37 @@ class Participant(models.Model):
     @staticmethod
     def fixed() -> AppendOnlyError:
         return AppendOnlyError("A participant stays who it is: delete it, and add another.")
+
+
+# Who takes part as one of these may be there for as long as the row is; support by its right alone.
+MEMBERS = (Participant.Role.RIDER, Participant.Role.DRIVER)
+
+
+class SupportMember(models.Model):
+    """Whoever was notified as support, now or once: before they are shown it, their right is looked
+    at (`endings.py`). `ended_at`: since when they have none, and all that they had is taken back.
+    """
+
+    user = models.OneToOneField(_USER, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class FormerParticipant(models.Model):
+    """That somebody took part whose row is gone: an erasure has to find what was said of them."""
+
+    id = models.BigIntegerField(primary_key=True)  # of the row
+    conversation_id = models.BigIntegerField()  # no constraint: either may go first
+    user = models.ForeignKey(_USER, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=10)
+
+    if TYPE_CHECKING:
+        user_id: int
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.conversation_id}"
 
 
 class MessageQuerySet(PublishedQuerySet["Message"]):

@@ -23,7 +23,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from chat import events, queue_events
-from chat.models import Conversation, Message, Participant, is_support
+from chat.models import MEMBERS, Conversation, Message, Participant, is_support
 from chat.sending import no_such_conversation
 from chat.workflow import wake_due
 from holodrive.realtime.wire import InvalidMessage, timestamp, timestamp_if
@@ -236,8 +236,10 @@ def unread_counts(user: Any) -> dict[int, int]:
     """Others' messages behind the read cursor, in the conversations that the user takes part in;
     those without any are left out.
     """
+    roles = Participant.Role.values if is_support(user) else MEMBERS
     rows = Message.objects.filter(
         conversation__participants__user=user,
+        conversation__participants__role__in=roles,
         id__gt=F("conversation__participants__last_read_id"),
         deleted_at=None,
     ).exclude(sender=user)

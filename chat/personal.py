@@ -8,8 +8,17 @@ import msgspec
 from django.dispatch import receiver
 
 from chat import audit, events, note_events, notes, queue_events, services
-from chat.models import AuditEntry, Conversation, Message, Note, Participant
-from chat.sending import support_staff
+from chat.models import (
+    MEMBERS,
+    AuditEntry,
+    Conversation,
+    FormerParticipant,
+    Message,
+    Note,
+    Participant,
+    SupportMember,
+)
+from chat.rights import support_staff
 from holodrive.realtime import log, personal
 from holodrive.realtime.personal import ERASED
 from holodrive.realtime.scrub import scrub, scrub_in_batches
@@ -19,7 +28,6 @@ from notifications.models import Notification
 _FOR_EVER = datetime(9998, 12, 31, tzinfo=UTC)
 _TITLE = f"New message from {ERASED}"
 _ASSIGNED = "You were given this conversation."  # in place of a text with names
-_MEMBERS = (Participant.Role.RIDER, Participant.Role.DRIVER)
 
 
 def _messages(user: Any) -> personal.Kind:
@@ -63,13 +71,34 @@ def _take_back(user: Any, conversation_id: int, ids: list[int]) -> int:
         services.take_back(conversation_id, messages)
         Message._base_manager.filter(pk__in=ids).update(client_message_id=None)
     personal.forget_in_admin(Message, ids)
+    told = Notification.objects.filter(
+        related_object_id=conversation_id,
+        notification_type="chat_message",
+        data__message_id__in=ids,
+    )
+    personal.forget_in_admin(Notification, list(told.values_list("pk", flat=True)))
     return len(messages)
 
 
 def _notified(conversation_id: int) -> set[int]:
-    """Whom its messages may have rung for."""
+    """Whom its messages may have rung for, then or now: a right that has ended takes no frame out
+    of the log.
+    """
     members = Participant.objects.filter(conversation=conversation_id)
-    return {*members.values_list("user", flat=True), *support_staff().values_list("pk", flat=True)}
+    former = FormerParticipant.objects.filter(conversation_id=conversation_id)
+    return {
+        *members.values_list("user", flat=True),
+        *former.values_list("user", flat=True),
+        *_support(),
+    }
+
+
+def _support() -> set[int]:
+    """Whoever is of support, or was notified as that once."""
+    return {
+        *support_staff().values_list("pk", flat=True),
+        *SupportMember.objects.values_list("pk", flat=True),
+    }
 
 
 @log.retrying
@@ -111,6 +140,7 @@ def _take_notes_back(conversation_id: int, ids: list[int]) -> int:
         left = list(Note.objects.filter(pk__in=ids, deleted_at=None).values_list("pk", flat=True))
         notes.take_back(conversation_id, left)
         Note._base_manager.filter(pk__in=ids).update(client_note_id=None)
+    personal.forget_in_admin(Note, ids)
     return len(left)
 
 
@@ -140,47 +170,63 @@ def _participations(user: Any) -> personal.Kind:
                 yield {"conversation": state, **msgspec.to_builtins(events.participant(row))}
 
     def erase(at_once: int) -> Iterator[int]:
-        for batch in personal.in_batches(left.select_related("conversation"), at_once):
+        for batch in personal.in_batches(left, at_once):
             for row in batch:
                 _forget_participant(row)
             yield len(batch)
+        concerned = _conversations_with(user)
+        for id in sorted(concerned):
+            _forget_subject(id)
+            yield 0
         for _ in services.unassign(user, at_once):
             yield 0
-        yield from _forget_in_queue(user, at_once)
-        _forget_assignments(user)
+        yield from _forget_in_queue(user, concerned, at_once)
+        yield from _forget_assignments(user, concerned, at_once)
+        yield from _forget_where_nothing_is_left(at_once)
+        former = FormerParticipant.objects.filter(user=user)
+        personal.forget_in_admin(Participant, list(former.values_list("pk", flat=True)))
 
     return personal.Kind("participations", rows, left.count, erase)
 
 
-@log.retrying
 def _forget_participant(row: Participant) -> None:
-    """The subject of a support conversation is in the words of who asked."""
-    stream, conversation = events.stream_of(row.conversation_id), row.conversation
-    own_words = row.role in _MEMBERS and conversation.kind == Conversation.Kind.SUPPORT
+    row.muted_until = _FOR_EVER  # nobody is left to ring for
+    row.save(update_fields=["muted_until"])
+    personal.forget_in_admin(Participant, [row.pk])
+
+
+def _conversations_with(user: Any) -> set[int]:
+    """Where this user takes or took part other than by being of support."""
+    own = Participant.objects.filter(user=user, role__in=MEMBERS)
+    former = FormerParticipant.objects.filter(user=user, role__in=MEMBERS)
+    said = Message.objects.filter(sender=user, is_from_support=False)
+    return {
+        *own.values_list("conversation", flat=True),
+        *former.values_list("conversation_id", flat=True),
+        *_conversations_of(said),
+    }
+
+
+@log.retrying
+def _forget_subject(id: int) -> None:
+    """It is in the words of who asked, or made from the names of who takes part."""
+    stream = events.stream_of(id)
 
     def blank(frame: dict[str, Any]) -> bool:
-        concerned = "conversation" in frame
+        concerned = bool(frame.get("conversation", {}).get("subject"))
         if concerned:
             frame["conversation"]["subject"] = ""
         return concerned
 
     with log.writing(stream):
-        if own_words:
-            scrub([stream], '"conversation":{', blank)
+        scrub([stream], '"conversation":{', blank)
+        for conversation in Conversation.objects.filter(pk=id).exclude(subject=""):
             conversation.subject = ""
             conversation.save(update_fields=["subject"])
-        row.muted_until = _FOR_EVER  # nobody is left to ring for
-        row.save(update_fields=["muted_until"])
-    personal.forget_in_admin(Participant, [row.pk])
-    personal.forget_in_admin(Conversation, [row.conversation_id])
+    personal.forget_in_admin(Conversation, [id])
 
 
-def _forget_in_queue(user: Any, at_once: int) -> Iterator[int]:
-    own = Participant.objects.filter(
-        user=user, role__in=_MEMBERS, conversation__kind=Conversation.Kind.SUPPORT
-    )
-    asked = set(own.values_list("conversation", flat=True))
-
+def _forget_in_queue(user: Any, asked: set[int], at_once: int) -> Iterator[int]:
     def blank(frame: dict[str, Any]) -> bool:
         shown = frame["conversation"]
         people = [one for one in [shown["assignee"], *shown["participants"]] if one]
@@ -196,22 +242,51 @@ def _forget_in_queue(user: Any, at_once: int) -> Iterator[int]:
             yield 0
 
 
-@log.retrying
-def _forget_assignments(user: Any) -> None:
-    """They name who asks, and who has given the conversation to somebody."""
-    own = Participant.objects.filter(user=user).values("conversation")
-    given = AuditEntry.objects.filter(actor=user, action=audit.Action.ASSIGNED)
-    concerned = {
-        *own.values_list("conversation", flat=True),
-        *given.values_list("conversation", flat=True),
-    }
+def _forget_assignments(user: Any, asked: set[int], at_once: int) -> Iterator[int]:
+    """They name who asks, and who has given the conversation to somebody: whoever was of support
+    may have, and no row says which. Found by what is stored, whatever right their recipients have.
+    """
+    rows = Notification.objects.filter(notification_type="conversation_assigned")
+    of_all = SupportMember.objects.filter(pk=user.pk).exists()
+    of_all = of_all or AuditEntry.objects.filter(actor=user).exists()
+    if not of_all:
+        rows = rows.filter(related_object_id__in=asked)
+
+    def is_in_log(body: dict[str, Any]) -> bool:
+        return body.get("notification_type") == "conversation_assigned" and (
+            of_all or body.get("related_object_id") in asked
+        )
+
+    yield from _reword(rows.exclude(message=_ASSIGNED), is_in_log, _ASSIGNED, at_once)
+
+
+def _forget_where_nothing_is_left(at_once: int) -> Iterator[int]:
+    """Notifications outlive the conversation that they are about. Whose words and name they have
+    nothing says any more, so it is taken out of all of them.
+    """
     rows = Notification.objects.filter(
-        recipient__in=support_staff(),
-        notification_type="conversation_assigned",
-        related_object_id__in=concerned,
-    ).exclude(message=_ASSIGNED)
-    for batch in personal.in_batches(rows):
-        notifications.reword(batch, _ASSIGNED)
+        related_object_type="conversation",
+        notification_type__in=("chat_message", "conversation_assigned"),
+    ).exclude(related_object_id__in=Conversation.objects.values("pk"))
+    left = set(rows.values_list("related_object_id", flat=True))
+
+    def is_in_log(body: dict[str, Any]) -> bool:
+        of_conversation = body.get("related_object_type") == "conversation"
+        return of_conversation and body.get("related_object_id") in left
+
+    rows = rows.exclude(title=_TITLE, message=services.DELETED)
+    yield from _reword(rows, is_in_log, services.DELETED, at_once, title=_TITLE)
+
+
+def _reword(rows: Any, is_in_log: Any, message: str, at_once: int, **more: str) -> Iterator[int]:
+    """Once without rows as well: they may be gone from the list, and not from the log."""
+    new = {"message": message, **more}
+    also_of = _support()
+    for batch in personal.in_batches(rows, at_once):
+        notifications.reword(batch, new, is_in_log)
+        personal.forget_in_admin(Notification, [row.pk for row in batch])
+        yield 0
+    notifications.reword([], new, is_in_log, also_of)
 
 
 def _audited(user: Any) -> personal.Kind:

@@ -1,17 +1,15 @@
 """Stores new messages, many conversations' in one transaction, and does what they bring about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.contrib.auth.backends import ModelBackend
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from chat import audit, cursors, events, masking, queue_events
+from chat import audit, cursors, events, masking, queue_events, rights
 from chat.models import (
-    SUPPORT_PERMISSION,
     Conversation,
     Message,
     is_support,
@@ -28,6 +26,7 @@ from holodrive.realtime.wire import (
 )
 from notifications import services as notifications
 
+_SUPPORT = Conversation.Kind.SUPPORT
 _TITLE = 200  # code points of a notification's title: a name alone may have 301
 _PREVIEW = 50  # code points of a message in its notification
 
@@ -218,12 +217,13 @@ def follow_up(messages: Sequence[Message], rooms: dict[int, _Room] | None = None
         return
     if rooms is None:  # the instances in memory may be older than the rows
         rooms = _rooms([message.conversation_id for message in messages])
-    unassigned = any(map(_asks_all_of_support, rooms.values()))
-    staff = set(support_staff().values_list("pk", flat=True)) if unassigned else set()
+    staff, given_up = _staff_for(rooms.values())
     changed, told, senders = {}, [], set()
     for message in messages:
         conversation = rooms[message.conversation_id].conversation
         changed[conversation.pk] = _moved_by(conversation, message)
+        if conversation.pk in given_up:
+            changed[conversation.pk].add("assignee")
         told.append((_recipients(rooms[conversation.pk], message, staff), _notification(message)))
         senders.add((message.sender_id, conversation.pk))
     unread = notifications.unread_of_conversations(senders)
@@ -301,9 +301,25 @@ def tell_queue(message: Message) -> None:
     )
 
 
-def _asks_all_of_support(room: _Room) -> bool:
-    conversation = room.conversation
-    return conversation.kind == Conversation.Kind.SUPPORT and conversation.assignee_id is None
+def _staff_for(rooms: Iterable[_Room]) -> tuple[set[int], set[int]]:
+    """Of support, by present rights, who may have to be notified here: by one query, and none for
+    trips alone. And the conversations whose agent has no right any more: they are nobody's from
+    here on, so that all hear of who waits there.
+    """
+    asked = [room.conversation for room in rooms if room.conversation.kind == _SUPPORT]
+    if not asked:
+        return set(), set()
+    agents = {one.assignee_id for one in asked if one.assignee_id is not None}
+    wants_all = any(one.assignee_id is None for one in asked)
+    staff = rights.staff() if wants_all else rights.staff(agents)
+    gone = {agent for agent in agents - staff if not rights.is_of_support(agent)}
+    given_up = [one for one in asked if one.assignee_id in gone]
+    if given_up and not wants_all:
+        staff |= rights.staff()
+    for conversation in given_up:
+        rights.record_unassigned(conversation)
+        conversation.assignee = None
+    return staff, {one.pk for one in given_up}
 
 
 def _recipients(room: _Room, message: Message, staff: set[int]) -> set[int]:
@@ -316,10 +332,3 @@ def _recipients(room: _Room, message: Message, staff: set[int]) -> set[int]:
         assignee = room.conversation.assignee_id
         found |= {assignee} if assignee else staff
     return found - {message.sender_id}
-
-
-def support_staff() -> Any:
-    """Active staff that may view conversations."""
-    # Not the manager's with_perm: only a UserManager has it.
-    staff = ModelBackend().with_perm(SUPPORT_PERMISSION)
-    return staff.filter(is_staff=True, is_active=True)

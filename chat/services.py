@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Subquery
 from django.utils import timezone
 
-from chat import cursors, events, masking, queue_events
+from chat import cursors, events, masking, queue_events, rights
 from chat.models import Conversation, Message, Participant, is_support
 from chat.sending import (
     Draft,
@@ -248,7 +248,11 @@ def tell_assignee(conversation: Conversation, changed_by: Any) -> None:
     where nobody knows.
     """
     agent = conversation.assignee
-    if agent is None or (changed_by is not None and changed_by.pk == agent.pk):
+    if (
+        agent is None
+        or not rights.is_of_support(agent.pk)
+        or (changed_by is not None and changed_by.pk == agent.pk)
+    ):
         return
     members = conversation.participants.exclude(role="support").select_related("user")
     names = ", ".join(events.name_of(member.user) for member in members.order_by("id"))
@@ -264,20 +268,24 @@ def tell_assignee(conversation: Conversation, changed_by: Any) -> None:
     )
 
 
-def unassign(user: Any, at_once: int = _UNASSIGNED_AT_ONCE) -> Iterator[int]:
+def unassign(
+    user: Any, at_once: int = _UNASSIGNED_AT_ONCE, has_lost_right: bool = False
+) -> Iterator[int]:
     """Take all conversations from whom they are assigned to, and tell of each. After each
     transaction, unless all this is inside of one, how many that were.
     """
     mine = Conversation.objects.filter(assignee=user).order_by("pk").values_list("pk", flat=True)
     while ids := list(mine[:at_once]):
-        _unassign(user, ids)
+        _unassign(user, ids, has_lost_right)
         yield len(ids)
 
 
 @log.retrying
-def _unassign(user: Any, ids: Sequence[int]) -> None:
+def _unassign(user: Any, ids: Sequence[int], has_lost_right: bool) -> None:
     with log.writing(*map(events.stream_of, ids)):
         for conversation in Conversation.objects.filter(pk__in=ids, assignee=user):
+            if has_lost_right:
+                rights.record_unassigned(conversation)
             conversation.assignee = None
             conversation.save(update_fields=["assignee"])
 

@@ -5,13 +5,22 @@ transaction that saves them.
 from typing import Any
 
 from django.conf import settings
-from django.db.models.signals import post_save, pre_delete, pre_save
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
-from chat import events, note_events, queue_events, sending, services
-from chat.models import Conversation, Message, Note, Participant, is_support
+from chat import events, note_events, queue_events, rights, sending, services
+from chat.models import (
+    Conversation,
+    FormerParticipant,
+    Message,
+    Note,
+    Participant,
+    is_support,
+)
 from holodrive.realtime import log
+from holodrive.realtime.models import Stream
 from holodrive.realtime.wire import timestamp
 
 
@@ -78,13 +87,29 @@ def publish(
 
 
 @receiver(pre_delete, sender=Participant)
-def remove(instance: Participant, **kwargs: Any) -> None:
+def remove(instance: Participant, origin: Any = None, **kwargs: Any) -> None:
     """However the row goes (admin, queryset, with its conversation or user); before it does, since
     every writer takes the stream first and the row then.
     """
     stream = events.stream_of(instance.conversation_id)
     with log.writing(stream):
         log.append(stream, events.ParticipantRemoved(user_id=instance.user_id))
+        if isinstance(origin, Participant) or getattr(origin, "model", None) is Participant:
+            FormerParticipant.objects.get_or_create(
+                pk=instance.pk,
+                defaults={
+                    "conversation_id": instance.conversation_id,
+                    "user_id": instance.user_id,
+                    "role": instance.role,
+                },
+            )
+
+
+@receiver(post_delete, sender=Conversation)
+def forget_streams(instance: Conversation, **kwargs: Any) -> None:
+    """What was said there goes with it, out of the log too; once its last events are out."""
+    streams = [events.stream_of(instance.pk), note_events.stream_of(instance.pk)]
+    transaction.on_commit(lambda: Stream.objects.filter(name__in=streams).delete(), robust=True)
 
 
 @receiver(pre_save, sender=Note)
@@ -131,6 +156,8 @@ def publish_conversation(
     if raw:
         return
     if created:
+        if instance.assignee_id is not None:
+            rights.remember([instance.assignee_id])
         if instance.kind == Conversation.Kind.SUPPORT:
             publish_to_queue(instance.pk)
         return

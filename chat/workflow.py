@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from chat import audit, events, queue_events
+from chat.endings import sweep
 from chat.models import (
     ADD_NOTES,
     ASSIGN,
@@ -24,7 +25,7 @@ from chat.models import (
     is_support,
     may_reply,
 )
-from chat.sending import support_staff
+from chat.rights import support_staff
 from chat.services import conversation_for, messages_of, no_such_message
 from holodrive.realtime import log
 from holodrive.realtime.wire import (
@@ -213,6 +214,7 @@ def welcome(user: Any) -> queue_events.ConnectionEstablished:
     if not is_support(user):
         raise NotFound("There is no such socket for this user.")
     wake_due()
+    sweep()
     return queue_events.ConnectionEstablished(
         user_id=user.pk,
         last_seq=log.heads([queue_events.STREAM]).get(queue_events.STREAM, 0),

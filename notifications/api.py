@@ -24,6 +24,7 @@ class Notifications(View):
     def get(self, request: Request) -> Response:
         """A page of the caller's notifications."""
         assert request.user.pk is not None
+        services.settle([request.user.pk])
         stream = events.stream_of(request.user.pk)
         head = log.heads([stream]).get(
             stream, 0

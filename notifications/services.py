@@ -1,6 +1,6 @@
 """What can be done with notifications: each call one transaction that publishes its changes."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -20,7 +20,7 @@ _WELCOME = """
     SELECT (SELECT head FROM realtime_stream WHERE name = %s), (
         SELECT COUNT(*) FROM notifications_notification
         WHERE recipient_id = reader.{key} AND status = 'unread'
-    )
+    ), {doubtful}
     FROM {users} AS reader WHERE reader.{key} = %s
 """
 _UNREAD_OF_CONVERSATIONS = """
@@ -52,15 +52,32 @@ def welcome(user: Any) -> events.ConnectionEstablished:
     """The first frame of this user's notification socket: head and counter of one moment, so from
     one query. Raises NotFound when the user was deleted meanwhile.
     """
-    users = get_user_model()._meta
-    sql = _WELCOME.format(users=users.db_table, key=users.pk.column)
-    rows = statements.fetch(sql, events.stream_of(user.pk), user.pk)
-    if not rows:
-        raise NotFound("There is no such user.")
-    ((head, count),) = rows
+    head, count, is_doubtful = _welcome(user)
+    if is_doubtful:
+        settle([user.pk])
+        head, count, _ = _welcome(user)
     return events.ConnectionEstablished(
         user_id=str(user.pk), last_seq=head or 0, unread_count=count
     )
+
+
+def _welcome(user: Any) -> Any:
+    users = get_user_model()._meta
+    doubts = [f"reader.{users.pk.column} IN ({query})" for query in hooks.doubtful]
+    sql = _WELCOME.format(
+        users=users.db_table, key=users.pk.column, doubtful=" OR ".join(doubts) or "1 = 0"
+    )
+    rows = statements.fetch(sql, events.stream_of(user.pk), user.pk)
+    if not rows:
+        raise NotFound("There is no such user.")
+    return rows[0]
+
+
+def settle(user_ids: Iterable[int]) -> None:
+    """Have taken back what these users may no longer see. Before anything is shown of it: titles,
+    texts, counts, whichever way.
+    """
+    hooks.reading.send(Notification, user_ids={*user_ids})
 
 
 @log.retrying
@@ -68,6 +85,7 @@ def mark_read(*, user: Any, notification_id: int) -> events.AlreadyRead | None:
     """Mark one of this user's notifications read; the event tells every socket of the user. When it
     was read already nothing changes, and the frame that says so is returned. Raises NotFound.
     """
+    settle([user.pk])
     with log.writing(events.stream_of(user.pk)):
         row = Notification.objects.filter(recipient=user, pk=notification_id).first()
         if row is None:
@@ -86,6 +104,7 @@ def mark_all_read(*, user: Any, up_to_id: int | None = None) -> events.AlreadyRe
     """Mark all of this user's notifications up to `up_to_id` (without it: all there are) read, as
     one event. When none was unread, nothing changes, and the frame that says so is returned.
     """
+    settle([user.pk])
     stream = events.stream_of(user.pk)
     with log.writing(stream):
         rows = Notification._base_manager.filter(recipient=user)
@@ -210,19 +229,52 @@ def redact(
     _rewrite(rows, new, also_of, needle_of("message_id", message_ids), blank)
 
 
-def reword(rows: Sequence[Notification], text: str) -> None:
-    """Give these notifications another text, in the log as well."""
-    ids = {row.pk for row in rows}
-    new = {"message": text}
+@log.retrying
+def reword(
+    rows: Sequence[Notification],
+    new: dict[str, str],
+    is_in_log: Callable[[dict[str, Any]], bool],
+    also_of: Iterable[int] = (),
+) -> None:
+    """Give these notifications other texts, and those in the log of which `is_in_log` says by their
+    body that they are concerned. `also_of` as in `redact`.
+    """
 
     def blank(frame: dict[str, Any]) -> bool:
         body = frame.get("notification", {})
-        concerned = body.get("id") in ids
+        concerned = is_in_log(body)
         if concerned:
             body.update(new)
         return concerned
 
-    _rewrite(rows, new, (), '"notification":{', blank)
+    _rewrite(rows, new, also_of, '"notification":{', blank)
+
+
+@log.retrying
+def retract(
+    rows: Sequence[Notification], *, user_id: int, new: dict[str, str], is_in_log: Blank
+) -> None:
+    """Leave nothing of what this user's notifications said, neither in these rows, which are read
+    from then on, nor in the log, where `is_in_log` says of a notification's body whether it is
+    concerned. Devices clear it.
+    """
+    stream = events.stream_of(user_id)
+
+    def blank(frame: dict[str, Any]) -> bool:
+        body = frame.get("notification", {})
+        concerned = is_in_log(body)
+        if concerned:
+            body.update(new)
+        return concerned
+
+    with log.writing(stream):
+        scrub([stream], '"notification":{', blank)
+        for row in rows:
+            for field, value in new.items():
+                setattr(row, field, value)
+            row.status = _READ
+            row.save(update_fields=[*new, "status"])
+        hooks.read.send(Notification, user_id=user_id, ids=[row.pk for row in rows])
 
 
 def _rewrite(

@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, tran
 from django.utils import timezone
 
 from holodrive.realtime import background, log
-from notifications import events
+from notifications import events, services
 from notifications.models import Notification, unread_counts
 from push import backends, logins, metrics
 from push.backends import Clear, Content, DeviceGone, Show, Unreachable
@@ -83,6 +83,8 @@ class Worker:
         self._behind = oldest or now
         if oldest is None:
             return 0
+        # Ahead of the transaction, which would hold what this may have to write.
+        services.settle(due.values_list("user", flat=True)[:_BATCH])
         tasks = self._take()
         letters = [(task, device.pk) for task in tasks for device in task.devices]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as threads:

@@ -353,6 +353,8 @@ _RELATIONS = {
     "chat.Message.sender": "stays, without the text",
     "chat.Note.author": "stays, without the text",
     "chat.Participant.user": "stays, and is muted",
+    "chat.FormerParticipant.user": "stays: it has no text",
+    "chat.SupportMember.user": "stays: it has no text",
     "notifications.Notification.recipient": "removed",
     "accounts.Device.user": "removed",
     "push.Device.user": "removed",

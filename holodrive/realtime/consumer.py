@@ -363,6 +363,11 @@ class RealtimeConsumer:
     def log_out(self) -> None:
         self._refuse(wire.Unauthenticated(auth.LOGGED_OUT))
 
+    def doubt(self) -> None:
+        if self.subscription is not None:
+            self.subscription.hold()
+        self.judge()
+
     def judge(self) -> None:
         """Look again whether this user may be here, in a task of its own. What the subscription
         holds back since a removal goes out if so.

@@ -58,6 +58,9 @@ class Socket(Protocol):
     def judge(self) -> None:
         """Look again whether the user may be here; soon, and close the socket if not."""
 
+    def doubt(self) -> None:
+        """The same, of a user who was changed: nothing goes out before it is known."""
+
     def log_out(self) -> None:
         """Close: the login that opened this socket was ended."""
 
@@ -395,7 +398,7 @@ class Hub:
     def _cast(self, doubt: Doubt, sockets: Iterable[Socket]) -> None:
         for socket in list(sockets):
             if doubt.kind == "user":
-                socket.judge()
+                socket.doubt()
             elif auth.is_login(socket.identity, *doubt):
                 socket.log_out()
 

@@ -85,6 +85,7 @@ def _delete(rows: models.QuerySet[Any], at_once: int) -> Iterator[int]:
     while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:at_once]):
         with transaction.atomic():
             retention.with_everything_below(rows.model, ids)
+        forget_in_admin(rows.model, ids)
         yield len(ids)
 
 

@@ -1,0 +1,64 @@
+from django.conf import settings
+from django.db import migrations
+
+_AT_ONCE = 1000
+
+
+def remember(apps, schema_editor):
+    """Whoever was notified as support before, or has a conversation."""
+    model = {
+        name: apps.get_model("chat", name)
+        for name in ("Conversation", "Participant", "SupportMember")
+    }
+    members = (
+        model["Participant"]
+        .objects.filter(role__in=("rider", "driver"))
+        .values("conversation", "user")
+    )
+    told = apps.get_model("notifications", "Notification").objects.filter(
+        related_object_type="conversation"
+    )
+    found = set(
+        model["Conversation"]
+        .objects.exclude(assignee=None)
+        .values_list("assignee", flat=True)
+        .distinct()
+    )
+    found |= set(
+        model["Participant"]
+        .objects.filter(role="support")
+        .values_list("user", flat=True)
+        .distinct()
+    )
+    pairs = told.values_list("recipient", "related_object_id").distinct().iterator(_AT_ONCE)
+    batch = []
+    for pair in pairs:
+        if pair[0] not in found:
+            batch.append(pair)
+        if len(batch) == _AT_ONCE:
+            found |= _no_members(members, batch)
+            batch = []
+    found |= _no_members(members, batch)
+    rows = [model["SupportMember"](user_id=id) for id in sorted(found)]
+    model["SupportMember"].objects.bulk_create(rows, ignore_conflicts=True, batch_size=400)
+
+
+def _no_members(members, pairs):
+    ids = {id for _, id in pairs}
+    known = set()
+    for start in range(0, len(ids), 400):
+        part = sorted(id for id in ids if id is not None)[start : start + 400]
+        known |= set(members.filter(conversation__in=part).values_list("user", "conversation"))
+    return {user for user, id in pairs if (user, id) not in known}
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [
+        ("chat", "0006_support_members"),
+        ("notifications", "0001_initial"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [migrations.RunPython(remember, migrations.RunPython.noop)]

@@ -1,0 +1,173 @@
+"""Erasure finds a person by what is stored, not by present rights: planted in every part that one
+can have had, then or now, under every name that they ever had.
+"""
+
+import json
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
+
+from chat import notes, queue_events, services, workflow
+from chat.models import Conversation, FormerParticipant, Message, Note, Participant
+from chat.tests.test_personal import erase, rows_with
+from notifications.models import Notification
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NAMES = ["Xanthippe", "Yolanda", "Zenobia"]  # the second and third since
+WORDS = "quokka"
+TRACES = [*(name.lower() for name in NAMES), WORDS, "xlogin"]
+
+
+@pytest.fixture
+def person(make_user):
+    return make_user("rider", username="xlogin", first_name=NAMES[0], last_name="Xlogin")
+
+
+@pytest.fixture
+def others(make_user, make_agent):
+    """A driver, an agent who leaves support, and one who stays."""
+    permissions = ("view_conversation", "assign_conversation", "change_conversation")
+    return (
+        make_user("driver"),
+        make_agent(*permissions),
+        make_agent(*permissions, "add_note", "view_note"),
+    )
+
+
+def say(user, conversation, text=f"{WORDS} says"):
+    more = {"client_message_id": f"{WORDS} +998901234567 {Message.objects.count()}"}
+    return services.send_message(
+        user=user, conversation_id=conversation.pk, text=text, **more
+    ).message
+
+
+def assign(conversation, agent, by):
+    changes = queue_events.ChangeConversation(assignee=agent.pk)
+    workflow.change(user=by, conversation_id=conversation.pk, changes=changes)
+
+
+def as_rider_of_a_trip(person, driver, leaver, stayer):
+    trip = services.open_trip(rider=person, driver=driver)
+    Conversation.objects.filter(pk=trip.pk).update(subject=f"{NAMES[0]} and others")
+    trip.refresh_from_db()
+    trip.save()
+    say(person, trip)
+
+
+def as_one_who_left_a_trip(person, driver, leaver, stayer):
+    trip = services.open_trip(rider=person, driver=driver)
+    say(person, trip)
+    Participant.objects.get(conversation=trip, user=person).delete()
+
+
+def as_one_whose_driver_left(person, driver, leaver, stayer):
+    trip = services.open_trip(rider=person, driver=driver)
+    say(person, trip)
+    Participant.objects.filter(conversation=trip, user=driver).delete()
+    driver.notifications.model._base_manager.filter(
+        recipient=driver
+    ).delete()  # pruned; the log stays
+
+
+def as_one_who_asks(person, driver, leaver, stayer):
+    asked = services.open_support(user=person, subject=f"{WORDS} subject").conversation
+    say(person, asked)
+    assign(asked, leaver, by=stayer)
+    say(person, asked)
+
+
+def as_one_who_asked_and_was_removed(person, driver, leaver, stayer):
+    asked = Conversation.objects.create(kind="support", subject=f"{WORDS} subject")
+    member = Participant.objects.create(conversation=asked, user=person, role="rider")
+    assign(asked, leaver, by=stayer)
+    member.delete()
+
+
+def as_one_whose_conversation_is_gone(person, driver, leaver, stayer):
+    trip = services.open_trip(rider=person, driver=driver)
+    say(person, trip)
+    Conversation.objects.get(pk=trip.pk).delete()
+
+
+def as_support(person, driver, leaver, stayer):
+    """For a while; what was assigned to them and by them, written and noted."""
+    rider = get_user_model().objects.create(username="asker", role="rider")
+    asked = services.open_support(user=rider, subject="Lost phone").conversation
+    get_user_model().objects.filter(pk=person.pk).update(is_staff=True, is_superuser=True)
+    agent = get_user_model().objects.get(pk=person.pk)
+    workflow.claim(user=agent, conversation_id=asked.pk)
+    say(agent, asked)
+    notes.add_note(user=agent, conversation_id=asked.pk, text=f"{WORDS} notes")
+    row = Conversation.objects.get(pk=asked.pk)
+    row.assignee, row.changed_by = leaver, agent
+    row.save()  # as the admin does
+    for model, pk in (
+        (Note, Note.objects.get().pk),
+        (Notification, Notification.objects.order_by("-pk")[0].pk),
+    ):
+        LogEntry.objects.create(
+            user=stayer,
+            content_type=ContentType.objects.get_for_model(model),
+            object_id=pk,
+            object_repr=f"{WORDS} {NAMES[0]}",
+            action_flag=CHANGE,
+            change_message="",
+        )
+    get_user_model().objects.filter(pk=person.pk).update(is_staff=False, is_superuser=False)
+
+
+PARTS = [
+    as_rider_of_a_trip,
+    as_one_who_left_a_trip,
+    as_one_whose_driver_left,
+    as_one_who_asks,
+    as_one_who_asked_and_was_removed,
+    as_one_whose_conversation_is_gone,
+    as_support,
+]
+
+
+def rename(person, name):
+    row = get_user_model().objects.get(pk=person.pk)
+    row.first_name = name
+    row.save()
+    return row
+
+
+@pytest.mark.parametrize("agent_leaves", ["by an UPDATE", "not"])
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_no_name_and_no_word_is_left_anywhere(part, agent_leaves, person, others):
+    driver, leaver, stayer = others
+    for name in NAMES:
+        row = rename(person, name)
+        if name == NAMES[0] or part is as_one_who_asks:
+            part(row, driver, leaver, stayer)
+    if agent_leaves == "by an UPDATE":
+        type(leaver).objects.filter(pk=leaver.pk).update(is_staff=False)
+    assert rows_with(*TRACES)
+    erase("xlogin")
+    assert rows_with(*TRACES) == []
+
+
+def test_who_left_is_known_by_number_alone(trip):
+    member = Participant.objects.get(user=trip.rider)
+    known = (member.pk, trip.pk, trip.rider.pk, "rider")
+    member.delete()
+    rows = FormerParticipant.objects.values_list("pk", "conversation_id", "user_id", "role")
+    assert list(rows) == [known]
+    Conversation.objects.get(pk=trip.pk).delete()
+    assert FormerParticipant.objects.count() == 1  # of who left it before, not of all
+
+
+def test_what_others_were_given_stays(person, others, make_user):
+    driver, leaver, stayer = others
+    rider = make_user("rider", first_name="Kim")
+    asked = services.open_support(user=rider).conversation
+    assign(asked, leaver, by=stayer)
+    as_one_who_asks(person, driver, leaver, stayer)
+    erase("xlogin")
+    texts = [row.message for row in leaver.notifications.filter(related_object_id=asked.pk)]
+    assert "Kim" in json.dumps(texts)
