@@ -204,7 +204,7 @@ class MessageSearch(View):
 
 
 def _seen_by(user: Any) -> Callable[[Any], events.ChatMessage]:
-    return lambda row: events.chat_message(row, user.pk)
+    return lambda row: events.seen_by(user.pk, row)
 
 
 class UnreadCounts(View):

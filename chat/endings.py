@@ -20,7 +20,7 @@ from django.utils import timezone
 from chat import services
 from chat.models import MEMBERS, Participant, SupportMember, is_support
 from chat.rights import support_staff
-from holodrive.realtime import publish, retention
+from holodrive.realtime import personal, publish, retention
 from notifications import hooks
 from notifications import services as notifications
 from notifications.models import Notification
@@ -77,15 +77,13 @@ def _stale(user_id: int) -> Any:
 def _retract(user_id: int) -> None:
     own = set(_own(user_id))
 
-    def is_in_log(body: dict[str, Any]) -> bool:
+    def is_concerned(body: dict[str, Any]) -> bool:
         of_conversation = body.get("related_object_type") == "conversation"
         return of_conversation and body["related_object_id"] not in own
 
-    while True:  # once without rows: they may be pruned, and their events not
-        rows = list(_stale(user_id).order_by("pk")[:_AT_ONCE])
-        notifications.retract(rows, user_id=user_id, new=_RETRACTED, is_in_log=is_in_log)
-        if len(rows) < _AT_ONCE:
-            return
+    notifications.reword_log(user_id, _RETRACTED, is_concerned)
+    for rows in personal.in_batches(_stale(user_id), _AT_ONCE):
+        notifications.retract(rows, user_id=user_id, new=_RETRACTED)
 
 
 # Where it may have ended
@@ -148,8 +146,7 @@ def _former() -> retention.Old:
     users = _User._default_manager.filter(
         Q(pk__in=known) | Q(assigned_conversations__isnull=False)
     ).exclude(pk__in=support_staff().values("pk"))
-    what = "conversations and notifications of who is of support no longer, by user,"
-    return retention.Old(what, users.distinct(), _end)
+    return retention.Old("rights of former agents", users.distinct(), _end)
 
 
 def _end(user_ids: Any) -> None:

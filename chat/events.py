@@ -171,9 +171,16 @@ class UserTyping(Frame, kw_only=True, tag="typing"):
     is_typing: bool
 
 
-def chat_message(row: "Message", reader_id: int | None = None) -> ChatMessage:
-    """As that user sees it, or as everybody does: the sender alone sees each client_message_id."""
-    is_own = reader_id is not None and row.sender_id == reader_id
+def seen_by(user_id: int, row: "Message") -> ChatMessage:
+    """As that user sees it: each client_message_id is the sender's, whatever it is."""
+    shown = chat_message(row)
+    if row.sender_id == user_id:
+        shown.client_message_id = row.client_message_id
+    return shown
+
+
+def chat_message(row: "Message") -> ChatMessage:
+    """As everybody may see it."""
     return ChatMessage(
         message=row.text,
         sender_id=row.sender_id,
@@ -181,7 +188,7 @@ def chat_message(row: "Message", reader_id: int | None = None) -> ChatMessage:
         is_from_support=row.is_from_support,
         created_at=timestamp(row.created_at),
         message_id=row.pk,
-        client_message_id=row.client_message_id if is_own else shared_id(row.client_message_id),
+        client_message_id=shared_id(row.client_message_id),
         seq=row.seq,
         masked=_is_masked(row),
         edited_at=timestamp(row.edited_at) if row.edited_at else msgspec.UNSET,

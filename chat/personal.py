@@ -36,7 +36,7 @@ def _messages(user: Any) -> personal.Kind:
     def rows() -> Iterator[personal.Row]:
         for batch in personal.in_batches(own.select_related("sender")):
             for row in batch:
-                shown = msgspec.to_builtins(events.chat_message(row, user.pk))
+                shown = msgspec.to_builtins(events.seen_by(user.pk, row))
                 yield {"conversation_id": row.conversation_id, **shown, "message": row.as_sent}
 
     def erase(at_once: int) -> Iterator[int]:
@@ -252,12 +252,12 @@ def _forget_assignments(user: Any, asked: set[int], at_once: int) -> Iterator[in
     if not of_all:
         rows = rows.filter(related_object_id__in=asked)
 
-    def is_in_log(body: dict[str, Any]) -> bool:
+    def is_concerned(body: dict[str, Any]) -> bool:
         return body.get("notification_type") == "conversation_assigned" and (
             of_all or body.get("related_object_id") in asked
         )
 
-    yield from _reword(rows.exclude(message=_ASSIGNED), is_in_log, _ASSIGNED, at_once)
+    yield from _reword(rows.exclude(message=_ASSIGNED), is_concerned, _ASSIGNED, at_once)
 
 
 def _forget_where_nothing_is_left(at_once: int) -> Iterator[int]:
@@ -270,23 +270,24 @@ def _forget_where_nothing_is_left(at_once: int) -> Iterator[int]:
     ).exclude(related_object_id__in=Conversation.objects.values("pk"))
     left = set(rows.values_list("related_object_id", flat=True))
 
-    def is_in_log(body: dict[str, Any]) -> bool:
+    def is_concerned(body: dict[str, Any]) -> bool:
         of_conversation = body.get("related_object_type") == "conversation"
         return of_conversation and body.get("related_object_id") in left
 
     rows = rows.exclude(title=_TITLE, message=services.DELETED)
-    yield from _reword(rows, is_in_log, services.DELETED, at_once, title=_TITLE)
+    yield from _reword(rows, is_concerned, services.DELETED, at_once, title=_TITLE)
 
 
-def _reword(rows: Any, is_in_log: Any, message: str, at_once: int, **more: str) -> Iterator[int]:
-    """Once without rows as well: they may be gone from the list, and not from the log."""
+def _reword(rows: Any, is_concerned: Any, message: str, at_once: int, **more: str) -> Iterator[int]:
+    """In the log of support one by one: of whatever has been deleted since, too."""
     new = {"message": message, **more}
-    also_of = _support()
     for batch in personal.in_batches(rows, at_once):
-        notifications.reword(batch, new, is_in_log)
+        notifications.reword(batch, new, is_concerned)
         personal.forget_in_admin(Notification, [row.pk for row in batch])
         yield 0
-    notifications.reword([], new, is_in_log, also_of)
+    for user_id in sorted(_support()):
+        notifications.reword_log(user_id, new, is_concerned)
+        yield 0
 
 
 def _audited(user: Any) -> personal.Kind:

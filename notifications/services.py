@@ -13,6 +13,7 @@ from holodrive.realtime.wire import NotFound
 from notifications import events, hooks
 from notifications.models import CHUNK, Notification, unread_counts
 
+_NOTIFICATION = '"notification":{'  # in each frame that has one
 _UNREAD, _READ = Notification.Status.UNREAD, Notification.Status.READ
 
 # Type and status are written out: they are those of a partial index.
@@ -233,42 +234,41 @@ def redact(
 def reword(
     rows: Sequence[Notification],
     new: dict[str, str],
-    is_in_log: Callable[[dict[str, Any]], bool],
-    also_of: Iterable[int] = (),
+    is_concerned: Callable[[dict[str, Any]], bool],
 ) -> None:
-    """Give these notifications other texts, and those in the log of which `is_in_log` says by their
-    body that they are concerned. `also_of` as in `redact`.
+    """Give these notifications other texts, and in the log of their recipients those of which
+    `is_concerned` says so by their body.
     """
-
-    def blank(frame: dict[str, Any]) -> bool:
-        body = frame.get("notification", {})
-        concerned = is_in_log(body)
-        if concerned:
-            body.update(new)
-        return concerned
-
-    _rewrite(rows, new, also_of, '"notification":{', blank)
+    _rewrite(rows, new, (), _NOTIFICATION, _rewording(new, is_concerned))
 
 
 @log.retrying
-def retract(
-    rows: Sequence[Notification], *, user_id: int, new: dict[str, str], is_in_log: Blank
+def reword_log(
+    user_id: int, new: dict[str, str], is_concerned: Callable[[dict[str, Any]], bool]
 ) -> None:
-    """Leave nothing of what this user's notifications said, neither in these rows, which are read
-    from then on, nor in the log, where `is_in_log` says of a notification's body whether it is
-    concerned. Devices clear it.
-    """
+    """The same in one user's log alone: the rows may be gone, and what was sent of them not."""
     stream = events.stream_of(user_id)
+    with log.writing(stream):
+        scrub([stream], _NOTIFICATION, _rewording(new, is_concerned))
 
+
+def _rewording(new: dict[str, str], is_concerned: Callable[[dict[str, Any]], bool]) -> Blank:
     def blank(frame: dict[str, Any]) -> bool:
         body = frame.get("notification", {})
-        concerned = is_in_log(body)
-        if concerned:
+        changes = is_concerned(body) and any(body[field] != new[field] for field in new)
+        if changes:
             body.update(new)
-        return concerned
+        return changes
 
-    with log.writing(stream):
-        scrub([stream], '"notification":{', blank)
+    return blank
+
+
+@log.retrying
+def retract(rows: Sequence[Notification], *, user_id: int, new: dict[str, str]) -> None:
+    """Leave nothing of what these notifications of one user said; they are read from then on, and
+    devices clear them. What was sent of them is taken out of the log by `reword_log`, before.
+    """
+    with log.writing(events.stream_of(user_id)):
         for row in rows:
             for field, value in new.items():
                 setattr(row, field, value)

@@ -12,6 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from chat import notes, queue_events, services, workflow
 from chat.models import Conversation, FormerParticipant, Message, Note, Participant
 from chat.tests.test_personal import erase, rows_with
+from holodrive.realtime import retention
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,3 +172,18 @@ def test_what_others_were_given_stays(person, others, make_user):
     erase("xlogin")
     texts = [row.message for row in leaver.notifications.filter(related_object_id=asked.pk)]
     assert "Kim" in json.dumps(texts)
+
+
+def test_the_log_of_who_left_support_loses_the_name(person, others):
+    """The rows are pruned: only that they were notified once says where to look."""
+    driver, leaver, stayer = others
+    as_one_who_asks(person, driver, leaver, stayer)
+    type(leaver).objects.filter(pk=leaver.pk).update(is_staff=False)
+    Participant.objects.filter(user=leaver).delete()
+    FormerParticipant.objects.all().delete()
+    retention.with_everything_below(
+        Notification, list(leaver.notifications.values_list("pk", flat=True))
+    )
+    assert any("realtime_event" in where for where in rows_with(*TRACES))
+    erase("xlogin")
+    assert rows_with(*TRACES) == []

@@ -250,8 +250,8 @@ DEFENCES = (
     Defence(
         "a page's head is read before its rows",
         "chat/api.py",
-        "        return page(request, services.messages_of(conversation), events.chat_message, head)",
-        "        shown = page(request, services.messages_of(conversation), events.chat_message, head)\n"
+        "        return page(request, services.messages_of(conversation), _seen_by(request.user), head)",
+        "        shown = page(request, services.messages_of(conversation), _seen_by(request.user), head)\n"
         '        shown.data["last_seq"] = log.heads([stream]).get(stream, 0)\n'
         "        return shown",
         "chat/tests/test_api.py::test_what_is_said_while_a_page_is_read_is_behind_its_last_seq",
@@ -1445,5 +1445,99 @@ DEFENCES = (
         "            self._may_write = may_reply(self.user)\n",
         "",
         "chat/tests/test_openness.py::test_whoever_may_not_reply_is_not_seen_to_type",
+    ),
+    # Rights that end, and erasure by rows
+    Defence(
+        "a message asks for the right of its agent",
+        "chat/sending.py",
+        "    gone = {agent for agent in agents - staff if not rights.is_of_support(agent)}",
+        "    gone: set[int] = set()",
+        "chat/tests/test_endings.py"
+        "::test_a_message_asks_for_the_right_of_who_it_would_be_told[an UPDATE]",
+    ),
+    Defence(
+        "a first frame settles what was had as support",
+        "notifications/services.py",
+        "    if is_doubtful:\n        settle([user.pk])\n",
+        "    if is_doubtful:\n",
+        "chat/tests/test_endings.py::test_a_resume_brings_nothing_of_before",
+    ),
+    Defence(
+        "the list settles what was had as support",
+        "notifications/api.py",
+        "        services.settle([request.user.pk])\n",
+        "",
+        "chat/tests/test_endings.py"
+        "::test_what_sends_no_signal_is_found_before_anything_is_shown[an UPDATE]",
+    ),
+    Defence(
+        "pushes settle what was had as support",
+        "push/worker.py",
+        '        services.settle(due.values_list("user", flat=True)[:_BATCH])\n',
+        "",
+        "chat/tests/test_endings.py::test_a_push_that_is_due_is_not_sent",
+    ),
+    Defence(
+        "what is taken back leaves the log",
+        "chat/endings.py",
+        "    notifications.reword_log(user_id, _RETRACTED, is_concerned)\n",
+        "",
+        "chat/tests/test_endings.py"
+        "::test_all_that_was_had_as_support_ends_with_the_right[no staff]",
+    ),
+    Defence(
+        "unread messages of where one only answered are not counted",
+        "chat/overview.py",
+        "    roles = Participant.Role.values if is_support(user) else MEMBERS",
+        "    roles = Participant.Role.values",
+        "chat/tests/test_endings.py"
+        "::test_unread_messages_of_where_one_only_answered_are_not_counted",
+    ),
+    Defence(
+        "nothing goes out while a changed user is judged",
+        f"{_R}/consumer.py",
+        "        if self.subscription is not None:\n            self.subscription.hold()\n"
+        "        self.judge()",
+        "        self.judge()",
+        "chat/tests/test_endings.py::test_nothing_goes_out_while_a_changed_user_is_judged",
+    ),
+    Defence(
+        "prune ends what sent no signal",
+        "chat/endings.py",
+        "    settle(user_ids)\n\n\nretention",
+        "    pass\n\n\nretention",
+        "chat/tests/test_endings.py::test_prune_finds_them",
+    ),
+    Defence(
+        "erasure finds who was notified as support once",
+        "chat/personal.py",
+        '        *SupportMember.objects.values_list("pk", flat=True),\n',
+        "",
+        "chat/tests/test_erasure.py::test_the_log_of_who_left_support_loses_the_name",
+    ),
+    Defence(
+        "erasure finds who was removed",
+        "chat/personal.py",
+        '        *former.values_list("conversation_id", flat=True),\n',
+        "",
+        "chat/tests/test_erasure.py::test_no_name_and_no_word_is_left_anywhere"
+        "[as_one_who_asked_and_was_removed-not]",
+    ),
+    Defence(
+        "erasure finds names in assignments by rows",
+        "chat/personal.py",
+        '    rows = Notification.objects.filter(notification_type="conversation_assigned")\n',
+        '    rows = Notification.objects.filter(recipient__in=support_staff(),\n'
+        '        notification_type="conversation_assigned")\n',
+        "chat/tests/test_erasure.py::test_no_name_and_no_word_is_left_anywhere"
+        "[as_one_who_asks-by an UPDATE]",
+    ),
+    Defence(
+        "erasure finds what outlived its conversation",
+        "chat/personal.py",
+        "        yield from _forget_where_nothing_is_left(at_once)\n",
+        "",
+        "chat/tests/test_erasure.py::test_no_name_and_no_word_is_left_anywhere"
+        "[as_one_whose_conversation_is_gone-not]",
     ),
 )  # fmt: skip
