@@ -211,6 +211,7 @@ class UnreadCounts(View):
     @extend_schema(responses=Unread)
     def get(self, request: Request) -> Response:
         """What the badges say: unread notifications, and unread messages by conversation."""
+        assert request.user.pk is not None
         notifications.settle([request.user.pk])
         counts = overview.unread_counts(request.user)
         shown = Unread(
