@@ -625,7 +625,7 @@ DEFENCES = (
     Defence(
         "a conversation is its members'",
         "chat/models.py",
-        "        return self.filter(participants__user=user, participants__role__in=roles)",
+        "        return self.filter(participants__user=user, participants__role__in=MEMBERS)",
         "        return self",
         "chat/tests/test_socket.py::test_what_is_not_this_users_conversation_looks_like_none",
     ),
@@ -784,7 +784,7 @@ DEFENCES = (
     Defence(
         "a changed account is out",
         f'{_R}/hub.py',
-        '            if doubt.kind == "user":\n                socket.judge()',
+        '            if doubt.kind == "user":\n                socket.doubt()',
         '            if doubt.kind == "user":\n                pass',
         f"{_T}/test_access.py::test_a_changed_account_is_out_on_every_process[deactivated]",
     ),
