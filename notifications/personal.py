@@ -7,7 +7,7 @@ import msgspec
 
 from holodrive.realtime import personal, retention
 from holodrive.realtime.models import Event
-from notifications import events
+from notifications import events, services
 from notifications.models import Notification
 
 
@@ -16,6 +16,7 @@ def _notifications(user: Any) -> personal.Kind:
     sent = Event.objects.filter(stream__name=events.stream_of(user.pk))
 
     def rows() -> Iterator[personal.Row]:
+        services.settle([user.pk])
         for batch in personal.in_batches(own):
             for row in batch:
                 yield msgspec.to_builtins(events.body(row))
