@@ -92,6 +92,16 @@ class Environment:
             )
         return text
 
+    def sizes(self, name: str) -> dict[str, int]:
+        """`/path/=bytes`, with commas between several."""
+        found: dict[str, int] = {}
+        for pair in self.names(name, []):
+            path, _, size = pair.rpartition("=")
+            if not path.startswith("/") or not size.isdecimal() or len(size) > 12:
+                raise ImproperlyConfigured(f"{name}={pair!r}: /path/=bytes is wanted")
+            found[path] = int(size)
+        return found
+
     def database(self, name: str, default: str) -> dict[str, Any]:
         """django-environ's form. The value is not repeated in the error: it may hold a password."""
         if urlsplit(self.text(name, default)).scheme not in environ.Env.DB_SCHEMES:

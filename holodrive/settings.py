@@ -63,7 +63,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "holodrive.static_files.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "holodrive.realtime.middleware.Refusals",
 ]
 
 ROOT_URLCONF = "holodrive.urls"
@@ -104,6 +105,10 @@ REALTIME_CONNECTS_PER_USER = env.number("REALTIME_CONNECTS_PER_USER", 60)
 REALTIME_FAILED_CONNECTS_PER_ADDRESS = env.number("REALTIME_FAILED_CONNECTS_PER_ADDRESS", 60)
 REALTIME_FRAMES_PER_SECOND = env.number("REALTIME_FRAMES_PER_SECOND", 10)
 REALTIME_FRAMES_BURST = env.number("REALTIME_FRAMES_BURST", 30, at_least=1)
+REALTIME_MAX_BODY_BYTES = env.number("REALTIME_MAX_BODY_BYTES", 2_621_440)
+REALTIME_UPLOADS = env.sizes("REALTIME_UPLOADS")
+REALTIME_REQUEST_SECONDS = env.seconds("REALTIME_REQUEST_SECONDS", 20, at_least=0)
+REALTIME_REQUESTS_PER_SECOND = env.number("REALTIME_REQUESTS_PER_SECOND", 20)
 REALTIME_LOG_DAYS = env.number("REALTIME_LOG_DAYS", 7)
 REALTIME_TRACING = env.flag("REALTIME_TRACING", default=False)
 REALTIME_DRAIN_SECONDS = env.seconds("REALTIME_DRAIN_SECONDS", 10, at_least=0)
@@ -243,6 +248,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_THROTTLE_CLASSES": ["holodrive.realtime.rest_budget.WithinBudget"],
     "DEFAULT_PARSER_CLASSES": ["holodrive.realtime.parsing.JsonParser"],
     "EXCEPTION_HANDLER": "holodrive.realtime.rest.error_response",
     "DEFAULT_SCHEMA_CLASS": "holodrive.realtime.schema.Schema",

@@ -4,7 +4,12 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from chat import console
-from holodrive.realtime import rest
+from holodrive.realtime import rest, rest_budget
+
+
+class Schema(SpectacularAPIView):
+    work = rest_budget.SCHEMA
+
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -16,7 +21,7 @@ urlpatterns = [
     path("api/", include("notifications.urls")),
     path("api/", include("chat.urls")),
     path("api/", include("push.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", Schema.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/docs/realtime/", include("holodrive.asyncapi.urls")),
     re_path("^api(?:/|$)", rest.UnknownPath.as_view()),

@@ -203,6 +203,7 @@ def prepare() -> None:
         "REALTIME_CONNECTS_PER_USER": "0",
         "REALTIME_FAILED_CONNECTS_PER_ADDRESS": "0",
         "REALTIME_FRAMES_PER_SECOND": "0",
+        "REALTIME_REQUESTS_PER_SECOND": "0",
     }
     sys.path.insert(0, str(ROOT))
 

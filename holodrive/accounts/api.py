@@ -17,6 +17,7 @@ from holodrive.accounts.names import as_typed
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime.api import RefreshToken
 from holodrive.realtime.rest import answer
+from holodrive.realtime.rest_budget import PASSWORD
 from holodrive.realtime.tokens import ObtainSerializer
 
 
@@ -56,6 +57,7 @@ class LoginSerializer(ObtainSerializer):
 
 class Login(TokenObtainPairView):
     serializer_class = LoginSerializer
+    work = PASSWORD
 
     @extend_schema(request=Credentials, responses=Tokens)
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -14,15 +14,19 @@ DEFAULTS = {
     "REALTIME_FRAMES_PER_SECOND": 10,
     "REALTIME_HEARTBEAT_SECONDS": 25,
     "REALTIME_LOG_DAYS": 7,
+    "REALTIME_MAX_BODY_BYTES": None,  # DATA_UPLOAD_MAX_MEMORY_SIZE
     "REALTIME_MAX_FRAME_BYTES": 65_536,
     "REALTIME_OUTBOX_BYTES": 1_048_576,
     "REALTIME_PRESENCE_SECONDS": 30.0,
     "REALTIME_PROCESSES": 1,
     "REALTIME_RECONCILE_SECONDS": 2.0,
+    "REALTIME_REQUESTS_PER_SECOND": 20,
+    "REALTIME_REQUEST_SECONDS": 20.0,
     "REALTIME_RESUME_LIMIT": 500,
     "REALTIME_SOCKETS_PER_STAFF": 50,
     "REALTIME_SOCKETS_PER_USER": 10,
     "REALTIME_TRACING": False,
+    "REALTIME_UPLOADS": {},
     "REDIS_URL": "",
     "TRUSTED_PROXIES": ["127.0.0.1", "::1"],
     "WEBSOCKET_ALLOWED_ORIGINS": [],
@@ -41,9 +45,16 @@ class RealtimeConfig(AppConfig):
         for name, value in DEFAULTS.items():
             if not hasattr(settings, name):
                 setattr(settings, name, value)
-        from holodrive.realtime import checks, personal, redaction, signals  # noqa: F401 - they register themselves
+        from holodrive.realtime import (  # noqa: F401 - they register themselves
+            checks,
+            hashing,
+            personal,
+            redaction,
+            signals,
+        )
 
         redaction.redact_records()
+        hashing.bound_hashers()
         if settings.REALTIME_TRACING:
             from holodrive.realtime import tracing
 

@@ -11,12 +11,13 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from holodrive.realtime import metrics, tracing
+from holodrive.realtime.requests import BoundedRequests as BoundedRequests
 from holodrive.realtime.wire import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -71,22 +72,6 @@ def unavailable(problem: Exception) -> Unavailable:
     metrics.database_failures.inc()
     logger.warning("The database did not do it: %s: %s", type(problem).__name__, _line(problem))
     return Unavailable("The database does not answer: send this again in a moment.")
-
-
-class BoundedRequests:
-    """An ASGI wrapper: so many HTTP requests at once, the others wait without a thread.
-
-    Django gives each request a thread, and with it a connection: unbounded, a burst of slow
-    requests would take every connection of the pool, and no socket could be opened.
-    """
-
-    def __init__(self, app: Any, most: int) -> None:
-        self._app = app
-        self._places = asyncio.Semaphore(most)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async with self._places:
-            await self._app(scope, receive, send)
 
 
 def _line(problem: Exception) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 
@@ -17,6 +17,13 @@ class CountedElsewhere(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         yield CounterMetricFamily(self._name, self._text, value=self.read())
+
+
+class MeasuredElsewhere(CountedElsewhere):
+    """The same for what goes up and down."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:  # type: ignore[override]
+        yield GaugeMetricFamily(self._name, self._text, value=self.read())
 
 
 sockets = Gauge("holodrive_sockets", "Open sockets", ["endpoint"])
@@ -42,6 +49,21 @@ database_wait = Histogram(
 pool_wait = CountedElsewhere(
     "holodrive_database_pool_wait_seconds_total",
     "What threads waited, all together, for a connection of the pool to PostgreSQL",
+)
+requests_open = MeasuredElsewhere(
+    "holodrive_requests_open", "HTTP requests that are not through, streams and long polls too"
+)
+requests_running = MeasuredElsewhere(
+    "holodrive_requests_running", "Threads of HTTP requests that have a place"
+)
+requests_waiting = MeasuredElsewhere(
+    "holodrive_requests_waiting", "HTTP requests whose thread waits for a place"
+)
+requests_refused = Counter(
+    "holodrive_requests_refused_total", "HTTP requests refused for what they cost", ["status"]
+)
+hashes_waiting = MeasuredElsewhere(
+    "holodrive_hashes_waiting", "Logins and other checks of a password that wait for their turn"
 )
 publish_failures = Counter("holodrive_publish_failures_total", "Wake-ups that Redis did not take")
 repairs = Counter(

@@ -13,6 +13,7 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError, connection
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from holodrive.realtime import metrics
 from holodrive.realtime.credentials import ASGIApp, Scope
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
@@ -54,6 +55,9 @@ class Operations:
             "database": database,
             "redis": broker,
             "draining": self.draining,
+            # Said, and no reason to leave: the others would have its requests as well.
+            "requests_running": metrics.requests_running.read(),
+            "requests_waiting": metrics.requests_waiting.read(),
         }
         return 200 if ready else 503, "application/json", json.dumps(report).encode()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, JsonResponse
 from django.urls import resolve
 from django.views import defaults
@@ -22,6 +22,7 @@ from rest_framework_simplejwt.exceptions import ExpiredTokenError
 
 from holodrive.realtime.database import FAULTS, unavailable
 from holodrive.realtime.parsing import JsonParser
+from holodrive.realtime.rest_budget import ROWS_OF_A_UNIT, SEARCH, WithinBudget, charge
 from holodrive.realtime.tokens import TokenAuthentication
 from holodrive.realtime.wire import (
     MAX_INTEGER,
@@ -56,6 +57,8 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
         problem = unavailable(problem)
     if isinstance(problem, RequestDataTooBig):
         problem = TooLarge("The body is too large.")
+    if isinstance(problem, SuspiciousOperation):  # TooManyFieldsSent is the one that clients meet
+        problem = InvalidMessage("The request has too many parameters, or a malformed one.")
     if isinstance(problem, RealtimeError):
         return _refusal(problem)
     response = exception_handler(problem, context)
@@ -93,6 +96,7 @@ class View(APIView):
 
     authentication_classes: Any = (TokenAuthentication, SessionAuthentication)
     permission_classes: Any = (IsAuthenticated,)
+    throttle_classes: Any = (WithinBudget,)
     renderer_classes = (JSONRenderer,)
     parser_classes = (JsonParser,)
 
@@ -163,6 +167,7 @@ def page(
         rows = rows.filter(id__lt=before)
     forward = after is not None
     found = list(rows.order_by("id" if forward else "-id")[: limit + 1])
+    charge(request, len(found) / ROWS_OF_A_UNIT)
     has_more = len(found) > limit
     found = found[:limit] if forward else found[:limit][::-1]
     shown: dict[str, Any] = {"results": [item(row) for row in found], "has_more": has_more}
@@ -182,6 +187,7 @@ def query_text(request: Request, name: str, *, shortest: int, longest: int) -> s
         raise InvalidMessage(f"{name}: {problem}") from None
     if not shortest <= len(text) <= longest:
         raise InvalidMessage(f"{name} must have {shortest} to {longest} characters.")
+    charge(request, SEARCH)
     return text
 
 

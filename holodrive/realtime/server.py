@@ -16,7 +16,7 @@ from django.conf import settings
 from twisted.internet import defer, tcp
 from twisted.internet.protocol import connectionDone
 
-from holodrive.realtime import hub, supervisor
+from holodrive.realtime import http_channel, hub, supervisor
 from holodrive.realtime.drain import Drain
 from holodrive.realtime.operations import Operations
 from holodrive.realtime.outbox import ANNOUNCE_RESTART, RESTART
@@ -239,6 +239,7 @@ class RealtimeServer(Server):
             allowNullOrigin=True,
         )
         self.ws_factory.protocol = _with_options(self.ws_factory)
+        http_channel.bound(self.http_factory)
 
     def listen_success(self, port: Any) -> None:
         self.ports.append(port)
@@ -253,6 +254,12 @@ class RealtimeServer(Server):
             protocol.writer = FrameWriter(protocol)
             scope.setdefault("extensions", {})[EXTENSION] = protocol.writer
         return super().create_application(protocol, scope)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Daphne takes whatever an application sends, however slowly its client reads."""
+        await super().handle_reply(protocol, message)
+        if message.get("more_body") and isinstance(protocol, http_channel.Request):
+            await protocol.read()
 
     def protocol_disconnected(self, protocol: Any) -> None:
         super().protocol_disconnected(protocol)

@@ -14,7 +14,17 @@ from typing import Any
 from testing import services
 from testing.soak import NO_LIMITS, Verdict
 
-PROOFS = ("delivery", "frames", "doors", "canary", "slow_reader", "histories", "idle", "rolling")
+PROOFS = (
+    "delivery",
+    "frames",
+    "doors",
+    "canary",
+    "slow_reader",
+    "histories",
+    "idle",
+    "rolling",
+    "http_budgets",
+)
 
 
 def main() -> int:

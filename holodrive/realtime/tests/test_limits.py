@@ -203,6 +203,7 @@ def test_the_limits_are_the_documented_ones():
         "REALTIME_FAILED_CONNECTS_PER_ADDRESS": 60,
         "REALTIME_FRAMES_PER_SECOND": 10,
         "REALTIME_FRAMES_BURST": 30,
+        "REALTIME_REQUESTS_PER_SECOND": 20,
     }
 
 

@@ -1,0 +1,109 @@
+"""What one user, or one address without a login, may ask of REST: units of work, a second's share
+at a time. Counted in this process only, as limits.py does, so that no request waits for it.
+
+A request is one unit, and more for what it turns out to cost (rows, a search, a password): whoever
+is in debt waits until it is paid.
+"""
+
+import threading
+from collections.abc import Hashable
+from time import monotonic
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from holodrive.realtime.addresses import client_address
+from holodrive.realtime.limits import Clock
+
+SEARCH = 10
+PASSWORD = 100  # two a second of one address, and eight at once
+SCHEMA = 100
+ROWS_OF_A_UNIT = 25
+
+_BURST_SECONDS = 4  # of which the units may be spent at once
+_STAFF = 5  # times a user's: a console asks for more
+_ADDRESS = 10  # times a user's: thousands of riders share a carrier's address
+_SWEEP_SECONDS = 60.0
+
+
+class Budgets:
+    """Token buckets by key, which may go below zero."""
+
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._swept_at = clock()
+        self._left: dict[Hashable, tuple[float, float, float]] = {}  # units, when, a second's
+
+    def seconds_until_allowed(self, key: Hashable, rate: float) -> float:
+        """0: now."""
+        with self._lock:
+            units = self._units(key, rate)
+        return 0.0 if units >= 1 else (1 - units) / rate
+
+    def charge(self, key: Hashable, rate: float, cost: float) -> None:
+        with self._lock:
+            self._sweep()
+            self._left[key] = self._units(key, rate) - cost, self._clock(), rate
+
+    def _units(self, key: Hashable, rate: float) -> float:
+        full = rate * _BURST_SECONDS
+        units, at, _ = self._left.get(key, (full, 0.0, rate))
+        return min(full, units + (self._clock() - at) * rate)
+
+    def _sweep(self) -> None:
+        if self._clock() - self._swept_at < _SWEEP_SECONDS:
+            return
+        self._swept_at = self._clock()
+        self._left = {
+            key: it
+            for key, it in self._left.items()
+            if self._units(key, it[2]) < it[2] * _BURST_SECONDS
+        }
+
+
+_budgets = Budgets()
+
+
+def charge(request: Request, cost: float) -> None:
+    """Take that from the user who asks; it is refused to nobody, but the next request may be."""
+    if settings.REALTIME_REQUESTS_PER_SECOND:
+        view = (request.parser_context or {}).get("view")
+        _budgets.charge(*_whose(request, view), cost)
+
+
+class WithinBudget(BaseThrottle):
+    """429 for whoever is in debt. A view's `work` is what it costs at least."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        if not settings.REALTIME_REQUESTS_PER_SECOND:
+            return True
+        key, rate = _whose(request, view)
+        self._seconds = _budgets.seconds_until_allowed(key, rate)
+        if not self._seconds:
+            _budgets.charge(key, rate, getattr(view, "work", 1))
+        return not self._seconds
+
+    def wait(self) -> float:
+        return self._seconds
+
+
+def _whose(request: Request, view: Any) -> tuple[Hashable, float]:
+    """Of an address each view has a budget of its own: whoever tries passwords keeps no neighbour
+    from a new token.
+    """
+    rate = settings.REALTIME_REQUESTS_PER_SECOND
+    user: Any = request.user
+    if user is None or not user.is_authenticated:
+        return (type(view).__qualname__, _address(request)), rate * _ADDRESS
+    return ("user", user.pk), rate * _STAFF if getattr(user, "is_staff", False) else rate
+
+
+def _address(request: Request) -> str:
+    meta = request._request.META
+    return client_address(meta.get("REMOTE_ADDR"), meta.get("HTTP_X_REAL_IP"))
