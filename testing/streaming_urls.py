@@ -3,9 +3,12 @@ one, a long poll, a large download, a slow query, an upload.
 """
 
 import asyncio
+import atexit
+import functools
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -42,8 +45,16 @@ async def _poll(request: HttpRequest) -> HttpResponse:
     return HttpResponse("nothing new")
 
 
+@functools.cache
+def _large() -> Path:
+    with tempfile.NamedTemporaryFile(prefix="holodrive-large-", delete=False) as file:
+        file.write(b"x" * _LARGE)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
+    return Path(file.name)
+
+
 def _download(_: HttpRequest) -> FileResponse:
-    return FileResponse(BytesIO(b"x" * _LARGE), as_attachment=True, filename="large")
+    return FileResponse(_large().open("rb"), as_attachment=True, filename="large")
 
 
 def _page(_: HttpRequest) -> HttpResponse:

@@ -38,7 +38,7 @@ class Scale(NamedTuple):
     ack_ratio: float = 3
     cpu_share: float = 1
     rss_growth_mb: float = 60
-    me_seconds: float = 1
+    me_seconds: float = 2
 
 
 FULL = Scale()
