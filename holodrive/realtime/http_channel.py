@@ -12,8 +12,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import RESPONSES, HTTPChannel, _GenericHTTPChannelProtocol
 
 from holodrive.realtime import answers
-from holodrive.realtime.addresses import client_address
 from holodrive.realtime.bodies import Refused, Waiting, due, is_too_large
+from holodrive.realtime.requests import address_of
 
 _IDLE_SECONDS = 60  # before a request, and between two parts of a body
 _UNREAD_SECONDS = 300  # for a client to take the 128 KiB that wait for it at most
@@ -92,9 +92,7 @@ class Channel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
-        real_ip = request.requestHeaders.getRawHeaders(b"X-Real-IP", [b""])[0]
-        host = getattr(self.transport.getPeer(), "host", None)
-        request.address = client_address(host, real_ip.decode("latin1"))
+        request.address = self._address(request)
         if self.length and is_too_large(self.path(), self.length):
             self.refuse(413)  # and no "100 Continue"
             return
@@ -149,6 +147,12 @@ class Channel(HTTPChannel):
             self._wait(until - now)
         else:
             self.refuse(408)
+
+    def _address(self, request: Request) -> str:
+        peer = getattr(self.transport.getPeer(), "host", None)
+        pairs = request.requestHeaders.getAllRawHeaders()
+        headers = [(name.lower(), value) for name, values in pairs for value in values]
+        return address_of({"client": [peer, 0] if peer else None, "headers": headers})
 
     # What is refused
 

@@ -167,9 +167,9 @@ def test_a_body_that_drips_in_ends(any_server, line):
 
 
 def test_a_slow_upload_that_keeps_coming_arrives(any_server, line):
-    """Three seconds, where one is allowed, at more than 500 bytes a second."""
-    client = line(any_server).send("POST /upload/", "Content-Length: 6000")
-    for _ in range(30):
+    """Two seconds and more, where one is allowed, at more than 500 bytes a second."""
+    client = line(any_server).send("POST /upload/", "Content-Length: 10000", body=b"x" * 5000)
+    for _ in range(25):
         client.socket.sendall(b"x" * 200)
         time.sleep(0.1)
     assert client.answer().status == 200
@@ -183,11 +183,11 @@ def test_headers_that_are_too_large_are_told(streaming, line):
 # Streams
 
 
-def me(line, server, user, seconds=PATIENCE):
+def me(server, user):
     """Whether everybody else is served."""
-    with Line(server, seconds=seconds) as client:
+    with Line(server) as client:
         assert client.send("GET /api/me/", bearer(user)).answer().status == 200
-    with Line(server, seconds=seconds) as client:
+    with Line(server) as client:
         assert client.send("GET /admin/login/").answer(head_only=True).status == 200
 
 
@@ -195,19 +195,19 @@ def me(line, server, user, seconds=PATIENCE):
 def test_streams_hold_nobody_up(any_server, line, make_user, path):
     user = make_user()
     clients = [line(any_server).send(f"GET {path}", bearer(user)) for _ in range(40)]
-    me(line, any_server, user)
+    me(any_server, user)
     for client in clients[:20]:
         assert client.answer(head_only=True).status == 200
         assert client.part() == b"data: here\n\n"
-    me(line, any_server, user)
+    me(any_server, user)
 
 
 def test_long_polls_hold_nobody_up(any_server, line, make_user):
     user = make_user("admin")
     _ = [line(any_server).send("GET /poll/", bearer(user)) for _ in range(40)]
-    wait_until(lambda: waiting(any_server) == 0)
+    wait_until(lambda: waiting(any_server) == 0, 4 * PATIENCE)
     for _ in range(3):
-        me(line, any_server, user)
+        me(any_server, user)
 
 
 @pytest.mark.parametrize("path", ["/download/", "/page/"])
@@ -217,7 +217,7 @@ def test_slow_readers_hold_nobody_up(any_server, line, make_user, path):
     for client in clients:
         client.send(f"GET {path}")
         assert client.answer(head_only=True).status == 200
-    me(line, any_server, user, 4 * PATIENCE)
+    me(any_server, user)
 
 
 def test_an_answer_that_nobody_reads_takes_no_memory(streaming, line):
@@ -246,7 +246,7 @@ def waiting(server):
 def test_slow_requests_of_one_address_leave_places_to_others(start_server, line, make_user):
     user = make_user()
     server = start_server(**STREAMS, REALTIME_DATABASE_THREADS="4")
-    _ = [line(server, address="203.0.113.1").send("GET /slow/") for _ in range(12)]
+    _ = [line(server, address="203.0.113.1").send("GET /slow/") for _ in range(20)]
     wait_until(lambda: waiting(server) > 0)  # saturation is seen
     other = line(server, address="203.0.113.2").send("GET /api/me/", bearer(user))
     assert other.answer().status == 200
@@ -272,10 +272,9 @@ def test_sixteen_logins_at_once_leave_the_rest_alone(start_server, line, make_us
         logins = [threads.submit(log_in, server, name, "wrong", "203.0.113.1") for name in names]
         hashes = lambda: metric(server, "holodrive_hashes_waiting")  # noqa: E731
         wait_until(lambda: hashes() >= 8, 4 * PATIENCE)
-        me(line, server, user, 4 * PATIENCE)
-        # A turn after the one that is running, not after fifteen.
+        me(server, user)
+        # Its turn comes after the one that runs, and not after fifteen.
         assert log_in(server, user.username, "correct horse", "203.0.113.2").status == 200
-        assert hashes() > 0
         statuses = {login.result().status for login in logins}
     assert statuses <= {401, 429}
 
