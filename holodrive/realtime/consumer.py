@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qs
@@ -16,7 +17,7 @@ from urllib.parse import parse_qs
 from django.conf import settings
 from django.utils import timezone
 
-from holodrive.realtime import auth, hub, log, metrics, tracing, wire
+from holodrive.realtime import auth, budgets, hub, log, metrics, tracing, wire
 from holodrive.realtime.addresses import address_of_scope
 from holodrive.realtime.credentials import (
     Credential,
@@ -28,9 +29,10 @@ from holodrive.realtime.credentials import (
 from holodrive.realtime.database import FAULTS, in_database, unavailable
 from holodrive.realtime.group_commit import GroupCommit
 from holodrive.realtime.lifetime import Lifetime
-from holodrive.realtime.limits import FrameLimit
+from holodrive.realtime.limits import Bucket, FrameLimit
 from holodrive.realtime.outbox import (
     ANNOUNCE_RESTART,
+    OVER_BUDGET,
     RESTART,
     Outbox,
     Send,
@@ -43,6 +45,8 @@ logger = logging.getLogger("holodrive.realtime.socket")
 
 _BAD_FRAMES_IN_A_ROW = 20
 _JUDGE_AGAIN = 1.0  # seconds, when the database did not answer
+_TURN_SECONDS = 0.5  # until a connect that must wait for its turn asks again
+_FRAMES_IN_A_TURN = 8  # of a resume, before the other sockets have theirs
 _CLOSES: dict[type[RealtimeError], CloseCode] = {
     wire.Unauthenticated: CloseCode.UNAUTHENTICATED,
     wire.TokenExpired: CloseCode.UNAUTHENTICATED,
@@ -113,6 +117,8 @@ class RealtimeConsumer:
         self._identifying = asyncio.Lock()  # token_refresh and judgement: one at a time
         self._doubtful = False
         self._judgement: asyncio.Task[None] | None = None
+        self._paid_by: Bucket | None = None  # for this connect, until it has joined
+        self._late: asyncio.Task[None] | None = None  # a catch-up that waits for its budget
 
     # What a subclass says
 
@@ -137,6 +143,8 @@ class RealtimeConsumer:
 
     async def run(self) -> None:
         await self._receive()  # websocket.connect
+        if not await self._has_its_turn():
+            return
         credential = self.scope.get("credential")
         origin = judge_origin(self.scope, has_token=credential is not None)
         if origin is OriginRule.FOREIGN:
@@ -161,6 +169,21 @@ class RealtimeConsumer:
                 raise
             finally:
                 await self._end()
+
+    async def _has_its_turn(self) -> bool:
+        """Wait while others of this address use up more than their share (budgets.py). False if the
+        client has gone meanwhile: before the accept nothing else can come.
+        """
+        if not settings.REALTIME_FAILED_CONNECTS_PER_ADDRESS:
+            return True
+        address, credential = address_of_scope(self.scope), self.scope.get("credential")
+        while (paid_by := self.hub.newcomers.admit(address, credential)) is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TURN_SECONDS):
+                    await self._receive()
+                    return False
+        self._paid_by = paid_by
+        return True
 
     async def _join(self, origin: OriginRule) -> None:
         with tracing.span("connect", endpoint=self.endpoint, session=self.session_id):
@@ -231,15 +254,22 @@ class RealtimeConsumer:
         )
         self.subscription = subscription
         last_seq = self._asked_last_seq()
-        welcome, missed = await in_database(self._look, last_seq)
+        # Over its budget a resume comes later, and the first frame now.
+        is_late = last_seq is not None and self._seconds_over_budget() > 0
+        welcome, missed = await self._read_missed(None if is_late else last_seq)
         if self.outbox.closed is not None:
             return  # logged out or judged meanwhile
         self.entered(welcome)
         self.send(welcome)
+        if self._paid_by is not None:
+            self._paid_by.give_back(1)
         # Both before what is missed: a client may take any time to read that.
         assert self.identity is not None
         self._lifetime.lasts(self.identity.expires_at)
         subscription.begin(welcome.last_seq)
+        if last_seq is not None and is_late:
+            self._late = self.hub.loop.create_task(self._catch_up_late(last_seq))
+            return  # what is live is held until then
         if last_seq is not None:
             await self._send_missed(missed, last_seq, welcome.last_seq)
         subscription.release(welcome.last_seq)
@@ -276,6 +306,8 @@ class RealtimeConsumer:
                 self.send(wire.Reconnect(delay_ms=message["delay_ms"]))
             elif message["type"] == RESTART:
                 self.outbox.close(CloseCode.RESTART)
+            elif message["type"] == OVER_BUDGET:
+                self._refuse(wire.RateLimited("Too many frames: back off."))
             elif self.outbox.closed is None:
                 self._received += 1
                 if self._frames.allows():
@@ -310,8 +342,12 @@ class RealtimeConsumer:
             await self._run_command(command)
 
     async def _run_command(self, command: wire.Command) -> None:
+        await self._answered(command, self.commands[type(command)](self, command))
+
+    async def _answered(self, command: wire.Command, work: Awaitable[None]) -> None:
+        """Await what a command does; tell the client if it fails."""
         try:
-            await self.commands[type(command)](self, command)
+            await work
         except RealtimeError as problem:
             problem.ref = problem.ref or _ref(command)
             self.send_error(problem)
@@ -332,8 +368,9 @@ class RealtimeConsumer:
         if self.identity is not None:
             self.hub.left(self, self.user.pk)
         self._lifetime.forget()
-        if self._judgement is not None:
-            self._judgement.cancel()
+        for task in (self._judgement, self._late):
+            if task is not None:
+                task.cancel()
         code = int(self.outbox.closed or self._code)
         # A client may close with any of 4,096 codes, and each label is kept for ever.
         metrics.closes.labels(self.endpoint, code if code in _COUNTED else "other").inc()
@@ -397,7 +434,8 @@ class RealtimeConsumer:
         else:
             subscription = self.subscription
             # Who is catching up has looked as well, and releases what is held itself.
-            if subscription and subscription.held is not None and not self._catching_up.locked():
+            is_catching_up = self._catching_up.locked() or self._late is not None
+            if subscription and subscription.held is not None and not is_catching_up:
                 subscription.release(subscription.cursor)
 
     def _judge_in_database(self) -> None:
@@ -427,14 +465,19 @@ class RealtimeConsumer:
         """Everything behind `last_seq`, as it was sent; live events wait until it is out. Who has
         lost the right to be here gets nothing but a close.
         """
+        if self._late is not None or self._seconds_over_budget():
+            raise wire.RateLimited("Too much was resumed: wait a few seconds, then resume again.")
+        await self._catch_up(command.last_seq)
+
+    async def _catch_up(self, last_seq: int) -> None:
         async with self._catching_up:
             subscription = self.subscription
             if subscription is None:
                 return  # refused while this waited
             subscription.hold()
             try:
-                welcome, missed = await in_database(self._look, command.last_seq)
-                await self._send_missed(missed, command.last_seq, welcome.last_seq)
+                welcome, missed = await self._read_missed(last_seq)
+                await self._send_missed(missed, last_seq, welcome.last_seq)
             except wire.NotFound as refusal:
                 self._refuse(refusal)
             except Exception:
@@ -442,6 +485,47 @@ class RealtimeConsumer:
                 raise
             else:
                 subscription.release(welcome.last_seq)
+
+    async def _catch_up_late(self, last_seq: int) -> None:
+        """The resume of a join, when its user's budget allows. Until its `resumed` the client knows
+        that it has not everything.
+        """
+        try:
+            while True:
+                if not (wait := self._seconds_over_budget()):
+                    break
+                await asyncio.sleep(wait)
+            await self._answered(wire.Resume(last_seq=last_seq), self._catch_up(last_seq))
+        finally:
+            self._late = None
+
+    def _budget(self) -> Bucket | None:
+        staff = getattr(self.user, "is_staff", False)
+        sockets = (
+            settings.REALTIME_SOCKETS_PER_STAFF if staff else settings.REALTIME_SOCKETS_PER_USER
+        )
+        return self.hub.resumes.of(self.user.pk, sockets)
+
+    def _seconds_over_budget(self) -> float:
+        budget = self._budget()
+        return 0.0 if budget is None else budget.wait()
+
+    async def _read_missed(self, last_seq: int | None) -> tuple[Welcome, list[LoggedEvent] | None]:
+        """Read, and charge the user with what comes back. A whole window is taken in advance, so
+        that many at the same moment do not all find the budget full.
+        """
+        budget = self._budget() if last_seq is not None else None
+        if budget is None:
+            return await in_database(self._look, last_seq)
+        window = settings.REALTIME_RESUME_LIMIT
+        budget.take(window)
+        spent = 0
+        try:
+            welcome, missed = await in_database(self._look, last_seq)
+            spent = budgets.cost(missed)
+            return welcome, missed
+        finally:
+            budget.give_back(window - spent)
 
     async def refresh_token(self, command: wire.RefreshToken) -> None:
         async with self._identifying:  # a judgement must not bring the old token back
@@ -457,7 +541,9 @@ class RealtimeConsumer:
     async def _send_missed(
         self, missed: list[LoggedEvent] | None, last_seq: int, head: int
     ) -> None:
-        for event in missed or ():
+        for count, event in enumerate(missed or ()):
+            if count % _FRAMES_IN_A_TURN == 0:
+                await asyncio.sleep(0)  # a client that reads fast never makes this wait
             if not await self.outbox.ready():
                 return
             self.outbox.send(SharedFrame(wire.view_of(event.text, self.user.pk)))

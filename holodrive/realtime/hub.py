@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
 from holodrive.realtime import auth, log, metrics, publish, status, tracing
+from holodrive.realtime.budgets import Newcomers, Resumes
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.limits import MinuteLimit
@@ -256,6 +257,8 @@ class Hub:
         self.connects = MinuteLimit()  # by user
         self.failed_connects = MinuteLimit()  # by address
         self.doubtful_connects = asyncio.Semaphore(2)  # looked at, of addresses over that limit
+        self.newcomers = Newcomers()
+        self.resumes = Resumes()
         self.users: dict[int, set[Socket]] = {}
         self.presence = Presence(uuid.uuid4().hex, self.layer, self._announce_presence, self.loop)
         self.presence.start()

@@ -45,6 +45,62 @@ class FrameLimit:
         return self._over_since is not None and self._clock() - self._over_since >= _TOO_LONG
 
 
+class Bucket:
+    """Units of work: `rate` a second, up to `burst` at once. Work whose amount is known only when
+    it is done may leave a debt; whoever comes next waits until it is paid.
+    """
+
+    __slots__ = ("_burst", "_clock", "_filled_at", "_left", "_rate")
+
+    def __init__(self, rate: float, burst: float, clock: Clock = monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._left = burst
+        self._filled_at = clock()
+
+    def wait(self) -> float:
+        """Seconds until there is something left; 0 if there is."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        return 0.0 if self._left > 0 else (1 - self._left) / self._rate
+
+    def take(self, amount: float) -> None:
+        self._left -= amount
+
+    def give_back(self, amount: float) -> None:
+        self._left = min(self._burst, self._left + amount)
+
+    @property
+    def is_full(self) -> bool:
+        """As if nobody had taken anything: it may be forgotten."""
+        self.wait()
+        return self._left >= self._burst
+
+
+class Buckets:
+    """One bucket for each key (a user, an address); those that are full again are forgotten."""
+
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._clock = clock
+        self._swept_at = clock()
+        self._buckets: dict[Hashable, Bucket] = {}
+
+    def of(self, key: Hashable, rate: float, burst: float) -> Bucket:
+        now = self._clock()
+        if now - self._swept_at >= _WINDOW:
+            self._swept_at = now
+            self._buckets = {key: it for key, it in self._buckets.items() if not it.is_full}
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(rate, burst, self._clock)
+        return bucket
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+
 class MinuteLimit:
     """At most so many in a minute for each key, a minute that begins with the key's first one."""
 

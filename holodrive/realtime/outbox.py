@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # it, with `delay_ms`, and then to close, behind the command that runs and those that came before.
 ANNOUNCE_RESTART = "holodrive.announce_restart"
 RESTART = "holodrive.restart"
+OVER_BUDGET = "holodrive.over_budget"  # ten seconds of more than inflow.py allows
 
 _FLUSH_SECONDS = 5.0  # how long a close waits for what is queued before it
 _LITTLE = 65_536  # bytes that may wait before more of many frames is handed over (Twisted's too)

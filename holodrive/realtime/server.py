@@ -18,13 +18,15 @@ from twisted.internet.protocol import connectionDone
 
 from holodrive.realtime import http_channel, hub, supervisor
 from holodrive.realtime.drain import Drain
+from holodrive.realtime.inflow import Inflow
 from holodrive.realtime.operations import Operations
-from holodrive.realtime.outbox import ANNOUNCE_RESTART, RESTART
+from holodrive.realtime.outbox import ANNOUNCE_RESTART, OVER_BUDGET, RESTART
 from holodrive.realtime.redaction import redact
 from holodrive.realtime.wire import CloseCode
 from holodrive.realtime.writers import EXTENSION
 
 _CLOSE_SECONDS = 10  # for a client to answer a close
+_CUT_SECONDS = 2  # for one that goes on sending, to see it
 _LEAVE_SECONDS = 2  # for Redis to take the last wake-ups
 _REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
 
@@ -33,6 +35,7 @@ _OPEN = WebSocketProtocol.STATE_OPEN
 # What one socket may have waiting for its consumer; above it, reading pauses and TCP pushes back.
 _INBOX_FRAMES = 64
 _INBOX_BYTES = 1024 * 1024
+_DRIP_BYTES = 512  # a read of less that begins no frame is a drip
 _FRAMES_IN_A_TURN = 32  # that one socket's consumer takes before the others have theirs
 
 logger = logging.getLogger("holodrive.realtime.access")
@@ -58,6 +61,10 @@ class Gate:
             self._opened = None
 
     stopProducing = resumeProducing
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened is None
 
     async def passed(self) -> None:
         if self._opened is not None:
@@ -108,6 +115,11 @@ class FrameWriter:
     async def drained(self) -> None:
         await self._gate.passed()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether little waits, on any transport."""
+        return self._gate.is_open
+
     def restart_in_band(self) -> None:
         self.is_in_band = True
 
@@ -128,6 +140,14 @@ class Protocol(WebSocketProtocol):
         self._inbox_bytes = 0
         self._is_paused = False
         self._taken = 0
+        self._inflow = Inflow()
+        self._unparsed = memoryview(b"")
+        self._awaits_accept = False
+        self._has_begun = False  # a frame, in what was read last
+        self._resting: asyncio.TimerHandle | None = None  # nothing is read until then
+        self._cutting: asyncio.TimerHandle | None = None
+        self._latest_ping = b""
+        self._late_pong: asyncio.Future[None] | None = None  # for a client that does not read
 
     def __repr__(self) -> str:
         """Daphne logs this for applications that were too slow, path and all."""
@@ -136,22 +156,100 @@ class Protocol(WebSocketProtocol):
     # The handshake
 
     def onConnect(self, request: Any) -> Any:
+        self._awaits_accept = True
         return super().onConnect(request).addErrback(_while_draining)
+
+    def onOpen(self) -> None:
+        self._awaits_accept = False
+        super().onOpen()
+        self._read_on()
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """Let go of what leads back here, so that it is freed now and not by a collection."""
+        self._stop_timers()
+        self._unparsed = memoryview(b"")
         super().connectionLost(reason)
         self.writer = self.is_closed = self.application_deferred = None
 
-    # From the client
+    # From the client: no more than its budget, and TCP pushes back on the rest
 
     def dataReceived(self, data: bytes) -> None:
-        """Autobahn's own first paints three strings in colours for a log that nobody reads."""
-        self._dataReceived(data)
+        """Autobahn's own first paints three strings in colours for a log that nobody reads, and
+        then parses all there is: one chunk of TCP (64 KiB) may hold ten thousand pings.
+        """
+        self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
+        self._has_begun = False
+        self._parse()
+        if not self._has_begun and len(data) < _DRIP_BYTES:
+            self._inflow.dripped()
+        if self._awaits_accept and self._unparsed:
+            self.transport.pauseProducing()  # only now: or it would not be seen that a client went
+
+    def _parse(self) -> None:
+        while self._unparsed and self._may_read() and self.state != self.STATE_CLOSED:
+            size = len(self._unparsed)
+            if self.state != self.STATE_CONNECTING:
+                size = min(size, self._inflow.room(self._rest_of_frame()))
+            if size:
+                part, self._unparsed = bytes(self._unparsed[:size]), self._unparsed[size:]
+                self._inflow.parsed(size)
+                self._dataReceived(part)
+            elif seconds := self._inflow.rest():
+                self._rest(seconds)
+
+    def _may_read(self) -> bool:
+        return not (self._awaits_accept or self._is_paused or self._resting or self._cutting)
+
+    def _rest_of_frame(self) -> int:
+        frame = self.current_frame
+        return 0 if frame is None else frame.length - self.current_frame_masker.pointer()
+
+    def _rest(self, seconds: float) -> None:
+        self.transport.pauseProducing()
+        loop = asyncio.get_running_loop()
+        if not self._inflow.is_exhausted:
+            self._resting = loop.call_later(seconds, self._read_on)
+        elif self.state == _OPEN:
+            # Reading goes on when the close is out; a command that runs may keep it waiting.
+            self._resting = loop.call_later(_CLOSE_SECONDS, self._cut_off)
+            self._close_in_band(OVER_BUDGET, CloseCode.RATE_LIMITED)
+        else:
+            self._cut_off_after(_CUT_SECONDS)
+
+    def _read_on(self) -> None:
+        """Go on after a rest, an accept, or when the consumer has caught up; then read again."""
+        self._stop_resting()
+        if self.transport is not None:
+            self._parse()
+            if self._may_read():
+                self.transport.resumeProducing()
+
+    def onFrameBegin(self) -> None:
+        frame = self.current_frame
+        self._has_begun = True
+        self._inflow.begun(frame.opcode, frame.fin, frame.length)
+        super().onFrameBegin()
+
+    def onPing(self, payload: bytes) -> None:
+        """A client that does not read is answered its latest ping only, once it reads again
+        (RFC 6455, 5.5.3): all that waits for it is bounded.
+        """
+        if self.writer is None or self.writer.is_open:
+            super().onPing(payload)
+        else:
+            self._latest_ping = payload
+            if self._late_pong is None:
+                self._late_pong = asyncio.ensure_future(self._pong_late(self.writer))
+
+    async def _pong_late(self, writer: FrameWriter) -> None:
+        await writer.drained()
+        self._late_pong = None
+        if self.transport is not None:
+            self.sendPong(self._latest_ping)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Daphne's queue has no bound: stop reading when it is long. One chunk of TCP (64 KiB) may
-        hold many frames, and they all come.
+        """Daphne's queue has no bound: stop reading when it is long. The slice of a chunk of TCP
+        that is being parsed may hold some more frames, and they all come.
         """
         if self.application_queue.empty():
             self._inbox_bytes = 0
@@ -169,7 +267,8 @@ class Protocol(WebSocketProtocol):
         message: dict[str, Any] = await self.application_queue.get()
         if self._is_paused and self.application_queue.empty():
             self._is_paused = False
-            self.transport.resumeProducing()
+            if self._resting is None:
+                self._read_on()
         self._taken += 1
         if self._taken % _FRAMES_IN_A_TURN == 0:
             await asyncio.sleep(0)  # a queue that is not empty never lets go of the event loop
@@ -190,6 +289,41 @@ class Protocol(WebSocketProtocol):
         if self.state == _OPEN:
             self.sendCloseFrame(code, encode_truncate(reason, _REASON_BYTES), isReply=False)
 
+    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
+        """All closes go through here, autobahn's own too. Little more is read after one."""
+        was_open = self.state == _OPEN
+        super().sendCloseFrame(*args, **kwargs)
+        if was_open:
+            self._inflow.close()
+            if self._resting is not None:
+                self._stop_resting()
+                asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """A client that does not read would keep what waits for it, and its place, for ever."""
+        super()._closeConnection(abort)
+        if not abort:
+            self._cut_off_after(_CLOSE_SECONDS)
+
+    def _cut_off_after(self, seconds: float) -> None:
+        if self._cutting is None:
+            self._cutting = asyncio.get_running_loop().call_later(seconds, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _stop_resting(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+
+    def _stop_timers(self) -> None:
+        self._stop_resting()
+        if self._cutting is not None:
+            self._cutting.cancel()
+            self._cutting = None
+
     # From the drain
 
     def announce_restart(self, delay_ms: int) -> None:
@@ -197,13 +331,16 @@ class Protocol(WebSocketProtocol):
             self.application_queue.put_nowait({"type": ANNOUNCE_RESTART, "delay_ms": delay_ms})
 
     def restart(self) -> None:
+        self._close_in_band(RESTART, CloseCode.RESTART)
+
+    def _close_in_band(self, message: str, code: CloseCode) -> None:
         """Close behind the command that runs and those that came before; a consumer that is not of
         ours just loses its socket.
         """
         if self.writer is not None and self.writer.is_in_band:
-            self.application_queue.put_nowait({"type": RESTART})
+            self.application_queue.put_nowait({"type": message})
         else:
-            self.end(CloseCode.RESTART, CloseCode.RESTART.reason)
+            self.end(code, code.reason)
 
 
 def _while_draining(refusal: Any) -> Any:
