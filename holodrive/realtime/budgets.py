@@ -2,13 +2,15 @@
 resumes bring back, by user. Counted in this process only, as all limits are (limits.py).
 """
 
+from time import monotonic
+
 import jwt
 from django.conf import settings
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
 from holodrive.realtime.credentials import Credential
-from holodrive.realtime.limits import Bucket, Buckets, Clock, monotonic
+from holodrive.realtime.limits import Bucket, Buckets, Clock
 from holodrive.realtime.tokens import AccessToken
 from holodrive.realtime.wire import LoggedEvent
 

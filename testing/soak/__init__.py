@@ -39,7 +39,7 @@ class Verdict:
     def __str__(self) -> str:
         counts = [f"{name} {count}" for name, count in self.faults.items()]
         sizes = [
-            f"{name} {value:.1f} bound {bound:g}" for name, (value, bound) in self.measured.items()
+            f"{name} {value:.3g} bound {bound:g}" for name, (value, bound) in self.measured.items()
         ]
         missing = f" of {self.wanted}" if self.checked < self.wanted else ""
         return " ".join([*counts, *sizes, f"checked {self.checked}{missing}"])

@@ -23,6 +23,7 @@ PROOFS = (
     "histories",
     "idle",
     "rolling",
+    "budgets",
     "http_budgets",
 )
 

@@ -1,5 +1,5 @@
 """Clients that cost as much as they can, without a library: `python -m testing.soak.attackers KIND
-ADDRESS PATH --sockets N`, a process of its own for `victim.attacked`. It imports nothing of
+ADDRESS PATH ... --sockets N`, a process of its own for `victim.attacked`. It imports nothing of
 Django's. Each socket sends what its KIND says, again and again, reads nothing unless its KIND
 reads, and connects again whenever it was cut.
 """
@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 _MASK = b"\x00\x00\x00\x00"  # a mask there must be; this one changes nothing
@@ -28,11 +29,14 @@ def frame(opcode: int, body: bytes = b"", *, final: bool = True, masked: bool = 
 
 
 class Kind(NamedTuple):
-    """What a socket sends first, and then for ever."""
+    """What a socket sends first, and then for ever: as fast as it can, or `every` so many seconds
+    (within all limits of frames).
+    """
 
     again: bytes
     first: bytes = b""
     reads: bool = False
+    every: float = 0.0
 
 
 KINDS = {
@@ -50,18 +54,19 @@ KINDS = {
     "reserved": Kind(frame(11)),
     "bare_bytes": Kind(b"\x00"),
     "read_pings": Kind(frame(9), reads=True),
-    "silence": Kind(b""),
+    "resumes": Kind(frame(1, b'{"type":"resume","last_seq":0}'), reads=True, every=0.11),
 }
 
 
 class Attacker:
     """One connection after another."""
 
-    def __init__(self, kind: Kind, options: argparse.Namespace) -> None:
+    def __init__(self, kind: Kind, path: str, options: argparse.Namespace) -> None:
         self._kind = kind
+        self._path = path
         self._options = options
-        repeats = max(1, _CHUNK // max(1, len(kind.again)))
-        self._chunk = kind.again * repeats
+        self._chunk = kind.again * (1 if kind.every else max(1, _CHUNK // len(kind.again)))
+        self._due = 0.0
         self.line = self._connect()
 
     def _connect(self) -> socket.socket:
@@ -72,7 +77,7 @@ class Attacker:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             line = context.wrap_socket(line, server_hostname=self._options.tls)
         lines = (
-            f"GET {self._options.path} HTTP/1.1", f"Host: {self._options.tls or host}",
+            f"GET {self._path} HTTP/1.1", f"Host: {self._options.tls or host}",
             "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "",
         )  # fmt: skip
@@ -85,7 +90,7 @@ class Attacker:
     @property
     def events(self) -> int:
         """What it waits for: the answer to its handshake, and then its turn to send."""
-        if not self._is_open or not self._kind.again:
+        if not self._is_open or self._kind.every:
             return selectors.EVENT_READ
         return selectors.EVENT_WRITE | selectors.EVENT_READ * self._kind.reads
 
@@ -106,6 +111,13 @@ class Attacker:
             return False
         return True
 
+    def send_if_due(self) -> None:
+        """For a kind that keeps to its limit."""
+        if self._kind.every and self._is_open and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._kind.every
+            with suppress(OSError):  # it is noticed when it reads
+                self.line.send(self._chunk)
+
     def again(self) -> bool:
         """Connect once more; False if that was refused."""
         self.line.close()
@@ -120,19 +132,22 @@ def main() -> int:
     options = _options()
     kind = KINDS[options.kind]
     selector = selectors.DefaultSelector()
-    attackers = [Attacker(kind, options) for _ in range(options.sockets)]
+    paths = options.path
+    attackers = [Attacker(kind, paths[n % len(paths)], options) for n in range(options.sockets)]
     for each in attackers:
         selector.register(each.line, each.events, each)
     print("under way", flush=True)
     down: dict[Attacker, float] = {}
     while True:
-        for key, events in selector.select(0.05):
-            each: Attacker = key.data
-            if not each.turn(events):
+        for each in attackers:
+            each.send_if_due()
+        for key, events in selector.select(0.02):
+            one: Attacker = key.data
+            if not one.turn(events):
                 selector.unregister(key.fileobj)
-                down[each] = 0.0
-            elif each.events != key.events:
-                selector.modify(key.fileobj, each.events, each)
+                down[one] = 0.0
+            elif one.events != key.events:
+                selector.modify(key.fileobj, one.events, one)
         for each, since in list(down.items()):
             if time.monotonic() - since < _REST:
                 continue
@@ -147,7 +162,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("address")
-    parser.add_argument("path")
+    parser.add_argument("path", nargs="+")
     parser.add_argument("--sockets", type=int, default=20)
     parser.add_argument("--tls", default="", metavar="NAME")
     return parser.parse_args()
