@@ -177,9 +177,13 @@ class Protocol(WebSocketProtocol):
         """Autobahn's own first paints three strings in colours for a log that nobody reads, and
         then parses all there is: one chunk of TCP (64 KiB) may hold ten thousand pings.
         """
-        self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
         self._has_begun = False
-        self._parse()
+        is_first = self.state == _OPEN and not self._unparsed and self._may_read()
+        if is_first and len(data) <= self._inflow.room(0):
+            self._dataReceived(data)  # what nearly all are: one small frame
+        else:
+            self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
+            self._parse()
         if not self._has_begun and len(data) < _DRIP_BYTES:
             self._inflow.dripped()
         if self._awaits_accept and self._unparsed:

@@ -43,7 +43,9 @@ class UvicornWriter:
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
-        self._transport = protocol.transport
+        self._transport = transport = protocol.transport
+        # Its own answers pings without end, whether they are read or not.
+        protocol.handle_ping = partial(_answer_ping, protocol.conn, protocol.writable, transport)
 
     def at_once(self, frame: bytes) -> bool:
         transport = self._transport
@@ -68,6 +70,13 @@ class UvicornWriter:
     def forget_handshake(self) -> None:
         self._protocol.request = self._protocol.response = None
         self._protocol.scope["headers"] = []
+
+
+def _answer_ping(conn: Any, writable: Any, transport: Any) -> None:
+    """Drop the pong while a client leaves more than 64 KiB unread: it is not waiting for that."""
+    pong = b"".join(conn.data_to_send())
+    if writable.is_set():
+        transport.write(pong)
 
 
 def writer(scope: Mapping[str, Any], send: Any) -> FrameWriter | None:

@@ -3,12 +3,14 @@
 import asyncio
 import functools
 from contextlib import suppress
+from unittest.mock import MagicMock
 
 import pytest
 from asgiref.sync import sync_to_async
 from autobahn.websocket.protocol import WebSocketProtocol
 from daphne.ws_protocol import WebSocketFactory
 from twisted.internet.testing import StringTransport
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from chat.events import stream_of
 from chat.models import Message
@@ -21,6 +23,7 @@ from holodrive.realtime.outbox import OVER_BUDGET
 from holodrive.realtime.tests.test_access import short_token
 from holodrive.realtime.tests.test_limits import Clock
 from holodrive.realtime.wire import LoggedEvent
+from holodrive.realtime.writers import UvicornWriter
 from testing.client import PATIENCE, access_token
 from testing.soak.attackers import KINDS, frame
 
@@ -189,7 +192,7 @@ async def test_frames_of_a_client_that_was_not_accepted_yet_wait(dialled, turns)
     line = await dialled(accepts)
     line.protocol.dataReceived(b"\r\n\r\n" + flood("pings"))
     assert not line.reads
-    assert not turns
+    assert not line.transport.disconnecting
     accepts.set()
     await line.until(lambda: turns)
     assert len(turns) < 200
@@ -237,6 +240,19 @@ async def test_pongs_wait_for_a_client_that_does_not_read(dialled):
     assert line.transport.value() == b"\x8a\x0219"  # the latest only (RFC 6455, 5.5.3)
     line.protocol.dataReceived(frame(9, b"20"))
     assert line.transport.value().endswith(b"\x8a\x0220")
+
+
+def test_pongs_of_uvicorn_are_dropped_for_a_client_that_does_not_read():
+    assert hasattr(WebSocketsSansIOProtocol, "handle_ping")
+    protocol = MagicMock()
+    protocol.conn.data_to_send.return_value = [b"pong"]
+    UvicornWriter(protocol)
+    protocol.writable.is_set.return_value = False
+    protocol.handle_ping()
+    protocol.transport.write.assert_not_called()
+    protocol.writable.is_set.return_value = True
+    protocol.handle_ping()
+    protocol.transport.write.assert_called_once_with(b"pong")
 
 
 async def test_whoever_takes_no_answer_to_its_close_is_cut_off(dialled, monkeypatch):
