@@ -32,7 +32,8 @@ def quoted(text: str) -> int | None:
     if frame["type"] in _WITHOUT_TEXT:
         return None
     conversation = frame.get("conversation")
-    return conversation["id"] if conversation else frame.get("conversation_id")
+    found: int | None = conversation["id"] if conversation else frame.get("conversation_id")
+    return found
 
 
 def _record(calls: Sequence[Sequence[audit.Look]]) -> list[list[Any]]:

@@ -6,7 +6,7 @@ import json
 import socket
 from typing import Any, NamedTuple
 
-from testing.client import PATIENCE
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 
 

@@ -19,7 +19,7 @@ _OF_FILTERS = ("exact", "in", "isnull", "isempty", "gt", "gte", "lt", "lte", "ye
 _OF_SHOWN = ("exact", "in", "isnull")
 
 
-class StrictLookups(admin.ModelAdmin):
+class StrictLookups(admin.ModelAdmin):  # type: ignore[type-arg]
     # What completes a field of a form searches these, if not `search_fields`: it shows no more of a
     # row than its `str`, so a search for a text would answer what it does not show.
     completed_by: ClassVar[tuple[str, ...] | None] = None
@@ -65,7 +65,7 @@ class StrictLookups(admin.ModelAdmin):
         return False
 
 
-def _lookups(path: str, field: Field | None, lookups: tuple[str, ...]) -> Iterator[str]:
+def _lookups(path: str, field: "Field[Any, Any] | None", lookups: tuple[str, ...]) -> Iterator[str]:
     """The field itself and, of a relation, the key of what it leads to: never another of its
     fields.
     """

@@ -21,8 +21,8 @@ from holodrive.realtime.places import Places
 from holodrive.realtime.threads import current
 from holodrive.realtime.wire import RateLimited, Unavailable
 
-_PATIENCE = 10.0  # seconds
-_WAITING, _WAITING_OF_ONE = 64, 20  # a thread each, without a place of requests
+_PATIENCE = 15.0  # seconds
+_WAITING, _WAITING_OF_ONE = 96, 32  # a thread each, without a place of requests
 _here = threading.local()
 
 

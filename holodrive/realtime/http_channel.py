@@ -12,8 +12,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import RESPONSES, HTTPChannel, _GenericHTTPChannelProtocol
 
 from holodrive.realtime import answers
+from holodrive.realtime.addresses import address_of_scope
 from holodrive.realtime.bodies import Refused, Waiting, due, is_too_large
-from holodrive.realtime.requests import address_of
 
 _IDLE_SECONDS = 60  # before a request, and between two parts of a body
 _UNREAD_SECONDS = 300  # for a client to take the 128 KiB that wait for it at most
@@ -152,7 +152,7 @@ class Channel(HTTPChannel):
         peer = getattr(self.transport.getPeer(), "host", None)
         pairs = request.requestHeaders.getAllRawHeaders()
         headers = [(name.lower(), value) for name, values in pairs for value in values]
-        return address_of({"client": [peer, 0] if peer else None, "headers": headers})
+        return address_of_scope({"client": [peer, 0] if peer else None, "headers": headers})
 
     # What is refused
 

@@ -13,9 +13,9 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler
 
 from holodrive.realtime import answers, metrics
-from holodrive.realtime.addresses import client_address
+from holodrive.realtime.addresses import address_of_scope
 from holodrive.realtime.bodies import BoundedBodies
-from holodrive.realtime.credentials import ASGIApp, Scope, header
+from holodrive.realtime.credentials import ASGIApp, Scope
 from holodrive.realtime.places import Places
 from holodrive.realtime.streams import read_in_turns
 from holodrive.realtime.threads import RequestThread, working
@@ -40,7 +40,7 @@ class BoundedRequests:
         metrics.requests_open.read = self._open.total
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        address = address_of(scope)
+        address = address_of_scope(scope)
         if self._open[address] >= _OPEN_OF_ONE:
             await answers.refuse(scope, send, 429)
         elif self._open.total() >= _OPEN:
@@ -66,8 +66,3 @@ class BoundedRequests:
             self._open[address] -= 1
             if not self._open[address]:
                 del self._open[address]
-
-
-def address_of(scope: Scope) -> str:
-    client = scope.get("client")
-    return client_address(client[0] if client else None, header(scope, b"x-real-ip"))

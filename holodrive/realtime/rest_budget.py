@@ -14,11 +14,11 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from holodrive.realtime.addresses import client_address
+from holodrive.realtime.addresses import address_of_request
 from holodrive.realtime.limits import Clock
 
 SEARCH = 10
-PASSWORD = 100  # two a second of one address, and eight at once
+PASSWORD = 20  # forty at once of one address, a carrier's perhaps; hashing.py bounds what they cost
 SCHEMA = 100
 ROWS_OF_A_UNIT = 25
 
@@ -100,10 +100,6 @@ def _whose(request: Request, view: Any) -> tuple[Hashable, float]:
     rate = settings.REALTIME_REQUESTS_PER_SECOND
     user: Any = request.user
     if user is None or not user.is_authenticated:
-        return (type(view).__qualname__, _address(request)), rate * _ADDRESS
+        address = address_of_request(request._request)
+        return (type(view).__qualname__, address), rate * _ADDRESS
     return ("user", user.pk), rate * _STAFF if getattr(user, "is_staff", False) else rate
-
-
-def _address(request: Request) -> str:
-    meta = request._request.META
-    return client_address(meta.get("REMOTE_ADDR"), meta.get("HTTP_X_REAL_IP"))

@@ -78,7 +78,7 @@ class RefreshToken(_Token, simplejwt.RefreshToken):  # type: ignore[misc]
 
     @property
     def access_token(self) -> AccessToken:
-        access: AccessToken = super().access_token
+        access: AccessToken = super().access_token  # type: ignore[assignment]
         access[REFRESH_JTI] = self.payload[api_settings.JTI_CLAIM]
         return access
 

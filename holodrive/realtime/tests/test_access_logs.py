@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from testing.client import PATIENCE, access_token, wait_until
+from testing.client import access_token, wait_until
 from testing.parts import missing
+from testing.patience import PATIENCE
 from testing.server import ServerProcess
 
 PROGRAMS = {

@@ -24,7 +24,8 @@ from holodrive.realtime.tests.test_access import short_token
 from holodrive.realtime.tests.test_limits import Clock
 from holodrive.realtime.wire import LoggedEvent
 from holodrive.realtime.writers import UvicornWriter
-from testing.client import PATIENCE, access_token
+from testing.client import access_token
+from testing.patience import PATIENCE
 from testing.soak.attackers import KINDS, frame
 
 CHUNK = 65_536  # bytes that Twisted reads at once

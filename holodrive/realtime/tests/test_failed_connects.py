@@ -14,7 +14,8 @@ from holodrive.realtime.database import in_database
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.tokens import AccessToken, ObtainSerializer
 from testing.browser import session_of
-from testing.client import PATIENCE, bearer, wait_until
+from testing.client import bearer, wait_until
+from testing.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,8 +7,9 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from testing.client import PATIENCE, access_token, wait_until
+from testing.client import access_token, wait_until
 from testing.http import Line
+from testing.patience import PATIENCE
 from testing.raw import resident_bytes
 from testing.server import ServerProcess
 
