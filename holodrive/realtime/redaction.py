@@ -36,7 +36,7 @@ _SECRETS = re.compile(
 
 
 # hypercorn and granian log paths decoded, a %20 as a blank.
-_REQUEST_LINE = re.compile(r'(?<=")([A-Z]{3,10}) ([^"]*) (HTTP/[\d.]+|[\d.]+|wss?)(?=")')
+_REQUEST_LINE = re.compile(r'(?<=")([A-Z]{3,10}|-) ([^"]*) (HTTP/[\d.]+|[\d.]+|wss?)(?=")')
 
 
 def redact(text: str) -> str:

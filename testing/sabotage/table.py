@@ -520,7 +520,7 @@ DEFENCES = (
         f"{_R}/tokens.py",
         "        _let_in(refresh.access_token)\n",
         "",
-        f"{_T}/test_refresh.py::test_what_ends_a_login_ends_its_refreshes[change_password]",
+        f"{_T}/test_refresh.py::test_what_ends_a_login_ends_its_refreshes[change_it_past_save]",
     ),
     Defence(
         "a wrong password claim is not a missing one",

@@ -4,6 +4,7 @@ that one token.
 
 import json
 import uuid
+from itertools import product
 
 import jwt
 import pytest
@@ -164,11 +165,14 @@ def test_another_claim_of_any_kind_keeps_nobody_from_a_ticket(refresh, value):
     assert isinstance(as_identity(answer.json()["ticket"], kind="ticket"), Identity)
 
 
-@pytest.mark.parametrize("claim", ["user_id", "sid", "exp", "iat"])
-@pytest.mark.parametrize("value", [_NESTED, float("inf"), 10**30, "\x00"])
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [
+        *product(["user_id", "sid", "exp", "iat"], [_NESTED, float("inf"), "\x00"]),
+        *product(["user_id", "sid", "exp"], [10**30]),
+    ],
+)
 async def test_a_socket_with_an_odd_claim_is_closed_and_told_why(connect, refresh, claim, value):
-    if claim == "iat" and value == 10**30:
-        pytest.skip("a number")
     token = signed(await sync_to_async(lambda: refresh.access_token)(), **{claim: value})
     socket = await connect("/ws/notifications/", headers=bearer(token))
     assert (await socket.frame())["code"] in ("unauthenticated", "token_expired")

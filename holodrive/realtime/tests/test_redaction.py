@@ -68,6 +68,7 @@ logger = logging.getLogger("redaction")
         ("query_string=b'token=opaque'", "query_string=b'token=[redacted]'"),
         ("Cookie: a=b; sessionid=0123456789; c=d", "Cookie: a=b; sessionid=[redacted]; c=d"),
         ('"GET /ws/chat/7/ opaque HTTP/1.1"', '"GET /ws/chat/7/[redacted] HTTP/1.1"'),
+        ('"- /ws/chat/7/ opaque HTTP/1.1" 101', '"- /ws/chat/7/[redacted] HTTP/1.1" 101'),
         ('"GET /ws/chat/7/ opaque 2" 404', '"GET /ws/chat/7/[redacted] 2" 404'),
         ('"GET /ws/chat/7/\\n opaque ws"', '"GET /ws/chat/7/[redacted] ws"'),
         ("Bearer 0123456789abcdefghij", "Bearer [redacted]"),
