@@ -310,7 +310,7 @@ class Message(PublishedModel):
         permissions: ClassVar = [("unmask_message", "Can see what messages hide")]
 
     def __str__(self) -> str:
-        """Not its text, which pages of deletion and histories would show to whoever opens them."""
+        """Not its text: the log of the admin would keep it, whatever becomes of the message."""
         return f"{self._meta.verbose_name} {self.pk}"
 
     @property

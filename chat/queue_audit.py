@@ -32,8 +32,8 @@ def quoted(text: str) -> int | None:
     if frame["type"] in _WITHOUT_TEXT:
         return None
     conversation = frame.get("conversation")
-    found: int | None = conversation["id"] if conversation else frame.get("conversation_id")
-    return found
+    id: int | None = conversation["id"] if conversation else frame.get("conversation_id")
+    return id
 
 
 def _record(calls: Sequence[Sequence[audit.Look]]) -> list[list[Any]]:

@@ -124,7 +124,7 @@ class Notification(PublishedModel):
         ]
 
     def __str__(self) -> str:
-        """Not its title, which pages of deletion and histories would show to whoever opens them."""
+        """Not its title: the log of the admin would keep it, whatever becomes of the row."""
         return f"{self._meta.verbose_name} {self.pk}"
 
     def streams(self) -> Iterator[str]:

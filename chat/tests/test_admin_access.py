@@ -1,6 +1,7 @@
 """Which permissions open which page of the admin: no more than over REST, whatever else one has."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
@@ -140,6 +141,14 @@ def test_nobody_writes_in_the_name_of_a_rider(client, rows, make_agent):
     message = Message.objects.latest("id")
     assert (message.sender_id, message.text, message.is_from_support) == (agent.pk, "Hello", True)
     assert rows.participants.get(user=agent).role == "support"
+
+
+def test_the_log_of_the_admin_quotes_no_message(client, rows, make_agent):
+    client.force_login(make_agent("view_conversation", "view_message", "add_message"))
+    assert send(client, rows, "about an umbrella").status_code == 302
+    entry = LogEntry.objects.get()
+    assert entry.object_id == str(Message.objects.latest("id").pk)
+    assert "umbrella" not in f"{entry.object_repr} {entry.change_message}"
 
 
 def test_replying_in_the_admin_takes_what_it_takes_over_rest(client, rows, make_agent, settings):

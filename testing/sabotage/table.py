@@ -1000,11 +1000,11 @@ DEFENCES = (
         "::test_nobody_writes_a_notification_as_if_a_message_had_come[forged0]",
     ),
     Defence(
-        "pages of deletion quote no message",
+        "the log of the admin quotes no message",
         "chat/models.py",
-        '        """Not its text, which pages of deletion',
-        '        return self.text\n        """Not its text, which pages of deletion',
-        "chat/tests/test_audit.py::test_pages_of_deletion_quote_nothing",
+        '        """Not its text: the log of the admin',
+        '        return self.text\n        """Not its text: the log of the admin',
+        "chat/tests/test_admin_access.py::test_the_log_of_the_admin_quotes_no_message",
     ),
     Defence(
         "a page of the list is a look",
