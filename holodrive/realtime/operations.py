@@ -55,10 +55,10 @@ class Operations:
             "database": database,
             "redis": broker,
             "draining": self.draining,
-            # Said, and no reason to leave: the others would have its requests as well.
-            "requests_running": metrics.requests_running.read(),
-            "requests_waiting": metrics.requests_waiting.read(),
         }
+        # Said, and no reason to leave: the others would have its requests as well.
+        if waiting := metrics.requests_waiting.read():
+            report["requests_waiting"] = waiting
         return 200 if ready else 503, "application/json", json.dumps(report).encode()
 
     async def _metrics(self) -> tuple[int, str, bytes]:
