@@ -45,7 +45,7 @@ logger = logging.getLogger("holodrive.realtime.socket")
 
 _BAD_FRAMES_IN_A_ROW = 20
 _JUDGE_AGAIN = 1.0  # seconds, when the database did not answer
-_TURN_SECONDS = 0.5  # until a connect that must wait for its turn asks again
+_TURN_SECONDS = 0.5  # until a connect or a catch-up that must wait for its turn asks again
 _FRAMES_IN_A_TURN = 8  # of a resume, before the other sockets have theirs
 _CLOSES: dict[type[RealtimeError], CloseCode] = {
     wire.Unauthenticated: CloseCode.UNAUTHENTICATED,
@@ -194,7 +194,13 @@ class RealtimeConsumer:
             except RealtimeError as refusal:
                 self._refuse(refusal)
             except FAULTS as problem:
+                self._pay_back()  # it is no fault of the client's
                 self._refuse(unavailable(problem))
+
+    def _pay_back(self) -> None:
+        if self._paid_by is not None:
+            self._paid_by.give_back(1)
+            self._paid_by = None
 
     async def _authenticate(self, origin: OriginRule) -> None:
         """Say who it is, and count it. Only failures count against an address: thousands of riders
@@ -261,8 +267,7 @@ class RealtimeConsumer:
             return  # logged out or judged meanwhile
         self.entered(welcome)
         self.send(welcome)
-        if self._paid_by is not None:
-            self._paid_by.give_back(1)
+        self._pay_back()
         # Both before what is missed: a client may take any time to read that.
         assert self.identity is not None
         self._lifetime.lasts(self.identity.expires_at)
@@ -494,7 +499,7 @@ class RealtimeConsumer:
             while True:
                 if not (wait := self._seconds_over_budget()):
                     break
-                await asyncio.sleep(wait)
+                await asyncio.sleep(min(wait, _TURN_SECONDS))  # another resume may give back
             await self._answered(wire.Resume(last_seq=last_seq), self._catch_up(last_seq))
         finally:
             self._late = None

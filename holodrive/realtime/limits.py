@@ -60,11 +60,11 @@ class Bucket:
         self._filled_at = clock()
 
     def wait(self) -> float:
-        """Seconds until there is something left; 0 if there is."""
+        """Seconds until there is a unit left; 0 if there is."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._filled_at) * self._rate)
         self._filled_at = now
-        return 0.0 if self._left > 0 else (1 - self._left) / self._rate
+        return 0.0 if self._left >= 1 else (1 - self._left) / self._rate
 
     def take(self, amount: float) -> None:
         self._left -= amount
