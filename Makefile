@@ -7,12 +7,13 @@
 # make soak   the promises, each proved by numbers; minutes
 # make rolling  a rolling deploy under 2,000 sockets; with ARGS="--set sockets=500" fewer
 # make sabotage   one defence after another taken away: its test must notice; minutes
+# make lock   requirements*.txt anew from requirements*.in: every version with its hashes
 # make bench  our servers beside their peers; 45 minutes, with ARGS=--quick a few
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check docs soak rolling sabotage bench format
+.PHONY: run test check docs lock soak rolling sabotage bench format
 
 run: .venv/runtime .env
 	@$(BIN)/python manage.py migrate -v 0
@@ -62,6 +63,18 @@ rolling: .venv/development
 sabotage: .venv/development
 	@$(BIN)/python -m testing.sabotage
 
+# For all platforms at once, and the oldest Python that we support. A version stays until something
+# asks for another: ARGS="--upgrade-package redis", or ARGS=--upgrade.
+COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(ARGS)
+
+lock: .venv/development
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-push.in -c requirements.txt -o requirements-push.txt
+	$(COMPILE) requirements-otel.in -c requirements.txt -c requirements-push.txt -o requirements-otel.txt
+	$(COMPILE) requirements-dev.in -c requirements.txt -c requirements-push.txt -c requirements-otel.txt \
+		-o requirements-dev.txt
+
 bench: .venv/development
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -77,10 +90,10 @@ bench: .venv/development
 
 .venv/runtime: requirements.txt | .venv/bin/python
 	@echo "Installing requirements.txt into .venv ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-.venv/development: requirements-dev.txt requirements-push.txt requirements.txt | .venv/bin/python
+.venv/development: requirements-dev.txt requirements.txt | .venv/bin/python
 	@echo "Installing requirements-dev.txt into .venv ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/runtime

@@ -1773,4 +1773,19 @@ DEFENCES = (
         "            if False:",
         f"{_T}/test_budgets.py::test_a_resume_lets_go_of_the_loop",
     ),
+    # What a start may do
+    Defence(
+        "make run installs by hashes",
+        "Makefile",
+        " --require-hashes -r requirements.txt",
+        " -r requirements.txt",
+        "holodrive/tests/test_requirements.py::test_every_way_to_install_a_lock_wants_the_hashes",
+    ),
+    Defence(
+        "the image installs by hashes",
+        "deploy/Dockerfile",
+        " --require-hashes",
+        "",
+        "holodrive/tests/test_requirements.py::test_every_way_to_install_a_lock_wants_the_hashes",
+    ),
 )  # fmt: skip
