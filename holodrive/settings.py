@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -66,6 +67,7 @@ MIDDLEWARE = [
     "holodrive.realtime.static_files.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "csp.middleware.CSPMiddleware",  # on every page and answer, but not on static files
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -149,6 +151,19 @@ WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}")
 WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [])
 REALTIME_PROCESSES = env.number("REALTIME_PROCESSES", 1)
 REALTIME_BIND = env.text("REALTIME_BIND", "")
+# Nothing inline, nothing of other hosts; and the sockets. (A CSP has no form for an IPv6 address.)
+_sockets = "" if WEBSOCKET_URL.startswith("[") else f"//{WEBSOCKET_URL}"
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "connect-src": [SELF, *([f"ws:{_sockets}", f"wss:{_sockets}"] if WEBSOCKET_URL else [])],
+        "img-src": [SELF, "data:"],  # in the style sheets of Swagger UI
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 
 DATABASES: dict[str, Any] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
@@ -271,6 +286,7 @@ LANGUAGE_CODE = "en-us"
 LANGUAGES = [("en", "English"), ("ru", "Русский"), ("uz", "Oʻzbekcha")]
 TIME_ZONE = "UTC"
 USE_TZ = True
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},  # no outside host either
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG  # `make run` needs no collectstatic

@@ -7,7 +7,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 from rest_framework_simplejwt.serializers import PasswordField
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
@@ -16,7 +15,7 @@ from chat.models import is_support
 from holodrive.accounts.names import as_typed
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime.api import RefreshToken
-from holodrive.realtime.rest import answer
+from holodrive.realtime.rest import NeverStored, answer
 from holodrive.realtime.rest_budget import PASSWORD
 from holodrive.realtime.tokens import ObtainSerializer
 
@@ -55,7 +54,7 @@ class LoginSerializer(ObtainSerializer):
         self.fields["password"] = PasswordField(trim_whitespace=False)
 
 
-class Login(TokenObtainPairView):
+class Login(NeverStored, TokenObtainPairView):
     serializer_class = LoginSerializer
     work = PASSWORD
 
@@ -69,7 +68,7 @@ class Login(TokenObtainPairView):
         return response
 
 
-class Refresh(TokenRefreshView):
+class Refresh(NeverStored, TokenRefreshView):
     @extend_schema(request=RefreshToken, responses=Tokens)
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """New tokens of the same login; the old refresh token is used up."""
@@ -77,7 +76,7 @@ class Refresh(TokenRefreshView):
         return response
 
 
-class Me(APIView):
+class Me(NeverStored):
     @extend_schema(responses=MeItem)
     def get(self, request: Request) -> Response:
         """Who the caller is."""

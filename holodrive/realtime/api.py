@@ -36,8 +36,7 @@ class Tickets(View):
             claims=claims.of_a_login(token.payload) if token is not None else None,
             session_key="" if token is not None else request.session.session_key or "",
         )
-        content = IssuedTicket(ticket=ticket, expires_in=tickets.SECONDS)
-        return answer(content, 201, **{"Cache-Control": "no-store"})
+        return answer(IssuedTicket(ticket=ticket, expires_in=tickets.SECONDS), 201)
 
 
 class Logout(View):

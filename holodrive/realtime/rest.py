@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import resolve
 from django.views import defaults
 from drf_spectacular.utils import extend_schema
@@ -35,6 +35,7 @@ from holodrive.realtime.wire import (
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
+R = TypeVar("R", bound=HttpResponseBase)
 _LIMIT, _MOST = 50, 100
 _RETRY_SECONDS = 2
 _CODES = {
@@ -91,7 +92,20 @@ def _sentence(problem: Exception, content: Any) -> str:
     return str(content)
 
 
-class View(APIView):
+def never_stored(response: R) -> R:
+    """Say that nobody keeps a copy: neither a browser's cache nor a proxy's."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+class NeverStored(APIView):
+    """A view of which no answer is stored, whatever its status; for views that are not a `View`."""
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        return never_stored(super().finalize_response(request, response, *args, **kwargs))
+
+
+class View(NeverStored):
     """The base of our views: who is let in, and how errors look, whatever REST_FRAMEWORK says."""
 
     authentication_classes: Any = (TokenAuthentication, SessionAuthentication)
@@ -122,7 +136,7 @@ def server_error(request: HttpRequest) -> Any:
     if not request.path.startswith("/api/"):
         return defaults.server_error(request)
     message = "The server could not do this: try again."
-    return JsonResponse({"code": ErrorCode.INTERNAL, "message": message}, status=500)
+    return never_stored(JsonResponse({"code": ErrorCode.INTERNAL, "message": message}, status=500))
 
 
 def read_body(request: Request, struct: type[S]) -> S:
