@@ -78,8 +78,10 @@ lock: .venv/development
 bench: .venv/development
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-.env:
-	@cp .env.example .env
+# With a key of its own: the one of the example is published.
+.env: | .venv/bin/python
+	@umask 077 && key=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
+		&& sed "s/^SECRET_KEY=.*/SECRET_KEY=$$key/" .env.example > .env.new && mv .env.new .env
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

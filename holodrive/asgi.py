@@ -1,6 +1,7 @@
 """The ASGI application: the same for `manage.py serve`, plain daphne and uvicorn."""
 
 import os
+import sys
 
 from django.core.asgi import get_asgi_application
 
@@ -13,6 +14,7 @@ from django.urls import re_path  # noqa: E402
 
 from chat.consumers import ChatConsumer  # noqa: E402
 from chat.support_consumers import NotesConsumer, SupportConsumer  # noqa: E402
+from holodrive.realtime import keys  # noqa: E402
 from holodrive.realtime.consumer import UnknownEndpoint  # noqa: E402
 from holodrive.realtime.credentials import LiftCredentials  # noqa: E402
 from holodrive.realtime.database import BoundedRequests  # noqa: E402
@@ -39,3 +41,5 @@ application = LiftCredentials(
     Operations(ProtocolTypeRouter({"http": http, "websocket": websocket}))
 )
 collect_rarely()
+if not settings.DEBUG and (public := keys.published()):  # under uvicorn and plain daphne as well
+    sys.exit(f"error: {' and '.join(public)}: a key that is published; make one of your own")

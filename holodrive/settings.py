@@ -11,10 +11,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from holodrive.environment import Environment
-from holodrive.realtime import brokers, embedded
+from holodrive.realtime import brokers, embedded, private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(Path(os.environ.get("ENV_FILE", BASE_DIR / ".env")))
+# What `make run` leaves here, with a key and everybody's messages in it.
+PRIVATE_FILES = [BASE_DIR / ".env", BASE_DIR / "db.sqlite3"]
 
 DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY", "")
@@ -65,9 +67,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "holodrive.realtime.static_files.StaticFiles",
+    "csp.middleware.CSPMiddleware",  # on every page and answer, but not on static files
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "csp.middleware.CSPMiddleware",  # on every page and answer, but not on static files
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -149,8 +151,6 @@ WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")
 WEBSOCKET_PORT = env.number("WEBSOCKET_PORT", 9000, at_least=1, at_most=65_535)
 WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}")
 WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [])
-REALTIME_PROCESSES = env.number("REALTIME_PROCESSES", 1)
-REALTIME_BIND = env.text("REALTIME_BIND", "")
 # Nothing inline, nothing of other hosts; and the sockets. (A CSP has no form for an IPv6 address.)
 _sockets = "" if WEBSOCKET_URL.startswith("[") else f"//{WEBSOCKET_URL}"
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
@@ -164,6 +164,8 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
         "frame-ancestors": [NONE],
     }
 }
+REALTIME_PROCESSES = env.number("REALTIME_PROCESSES", 1)
+REALTIME_BIND = env.text("REALTIME_BIND", "")
 
 DATABASES: dict[str, Any] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
@@ -174,6 +176,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"] |= {
         "CONN_MAX_AGE": None,
         "OPTIONS": {
+            "factory": private.Connection,  # made for its owner alone
             "transaction_mode": "IMMEDIATE",
             "timeout": 5,  # our services try four times
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -202,6 +205,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Without REDIS_URL: the project's own Valkey, on a socket file that every process of this folder
 # computes alike.
 REDIS_URL = env.redis("REDIS_URL", embedded.url(BASE_DIR))
+if embedded.url(BASE_DIR) == REDIS_URL:
+    try:
+        embedded.trust(BASE_DIR)
+    except embedded.ValkeyUnavailableError as problem:
+        raise ImproperlyConfigured(str(problem)) from None
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
         "BACKEND": "holodrive.realtime.layer.ConfirmedPubSubLayer",
@@ -278,6 +286,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [],  # they name the enums of serializers
     "SWAGGER_UI_DIST": "SIDECAR",  # from our own static files: no outside host
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},  # no outside host either
 }
 
 # The admin speaks the browser's language where it is one of these; CONTRIBUTING.md says how to add
@@ -286,7 +295,6 @@ LANGUAGE_CODE = "en-us"
 LANGUAGES = [("en", "English"), ("ru", "Русский"), ("uz", "Oʻzbekcha")]
 TIME_ZONE = "UTC"
 USE_TZ = True
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},  # no outside host either
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG  # `make run` needs no collectstatic

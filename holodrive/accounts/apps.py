@@ -8,4 +8,4 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        from holodrive.accounts import personal  # noqa: F401 - it registers itself
+        from holodrive.accounts import checks, personal  # noqa: F401 - they register themselves

@@ -18,11 +18,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from rest_framework_simplejwt.settings import api_settings
 
-from holodrive.realtime import addresses, embedded, keyring
+from holodrive.realtime import addresses, embedded, keyring, keys, private
 from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
-_PUBLIC_KEY = "development-only"  # how the key of .env.example begins
+# What `manage.py serve` checks as well: what is wrong then is refused, or warned of.
+SERVING = "serving"
 _KEY_BYTES = 32  # HS256 wants a key as long as its hash (RFC 7518, 3.2)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -45,13 +46,27 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
     return [
         *_debug(),
         *_hosts(),
-        *_keys(),
         *_channel_layer(),
         *_embedded_valkey(),
         *_addresses(),
         *_proxies(),
         *_database(),
     ]
+
+
+@checks.register("realtime", SERVING, deploy=True)
+def check_secrets(**kwargs: Any) -> list[CheckMessage]:
+    """What lets strangers in."""
+    return [*_keys(), *_files()]
+
+
+def _files() -> Iterator[CheckMessage]:
+    if found := [*private.lax(*getattr(settings, "PRIVATE_FILES", []))]:
+        yield Warning(
+            f"Other users of this machine may read {', '.join(map(str, found))}.",
+            hint=f"chmod go= {' '.join(path.name for path in found)}",
+            id="realtime.W010",
+        )
 
 
 def _user_model() -> Iterator[CheckMessage]:
@@ -134,9 +149,9 @@ def _hosts() -> Iterator[CheckMessage]:
 
 
 def _keys() -> Iterator[CheckMessage]:
-    if settings.SECRET_KEY.startswith(_PUBLIC_KEY):
+    if public := keys.published():
         yield Error(
-            "SECRET_KEY is the one of .env.example, which everybody knows.",
+            f"{' and '.join(public)}: a key that is published, in this project or by Django.",
             hint="Whoever has it can log in as anybody: make one of your own.",
             id="realtime.E005",
         )
@@ -264,7 +279,7 @@ def _database() -> Iterator[CheckMessage]:
         )
 
 
-@checks.register(checks.Tags.database)
+@checks.register(checks.Tags.database, SERVING)
 def check_connections(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Asks the server itself: by `check --database default`, `migrate`, and when `serve` starts."""
     if DEFAULT_DB_ALIAS not in (databases or ()) or connection.vendor != "postgresql":

@@ -17,19 +17,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from holodrive.realtime import private
+
 logger = logging.getLogger(__name__)
 
+_INSIDE = ".run"
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS, 108 on Linux
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _START_AGAIN_SECONDS = 30.0  # when it does not start
+
+
+_private = partial(open, opener=private.opener)
 
 
 class ValkeyUnavailableError(RuntimeError):
@@ -40,11 +47,32 @@ def folder(base: Path) -> Path:
     """Where it lives: in the project, or (a socket's path is short) in the folder for temporary
     files.
     """
-    inside = base / ".run"
+    inside = base / _INSIDE
     if len(os.fsencode(inside / "valkey.sock")) <= _LONGEST_SOCKET_PATH:
         return inside
     digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"holodrive-{os.getuid()}-{digest}"
+
+
+def trust(base: Path) -> None:
+    """Let no one else answer for the Valkey of this folder: its answers are unpickled, and it is
+    told every frame. In the folder for temporary files another user could be there before us, so
+    every process claims the place before it connects. Raises ValkeyUnavailableError.
+    """
+    if folder(base) != base / _INSIDE:
+        _claim(folder(base))
+
+
+def _claim(home: Path) -> None:
+    try:
+        if home.name == _INSIDE:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if home.stat().st_mode & 0o077:
+                home.chmod(0o700)
+        else:
+            private.claim(home)
+    except (private.NotOursError, OSError) as problem:
+        raise ValkeyUnavailableError(f"no place for the embedded Valkey: {problem}") from problem
 
 
 def url(base: Path) -> str:
@@ -72,9 +100,9 @@ def running(base: Path) -> Iterator[None]:
     stopped by the last who leaves.
     """
     home = folder(base)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _claim(home)
     valkey = _Valkey(home)
-    with (home / "valkey.users").open("w") as users:
+    with _private(home / "valkey.users", "w") as users:
         with _alone(home):
             valkey.join_or_start()
             fcntl.flock(users, fcntl.LOCK_SH)
@@ -94,7 +122,7 @@ def running(base: Path) -> Iterator[None]:
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """One process, and one thread of it, starts or stops it at a time."""
-    with (home / "valkey.start").open("w") as start:
+    with _private(home / "valkey.start", "w") as start:
         fcntl.flock(start, fcntl.LOCK_EX)
         yield
 
@@ -129,6 +157,11 @@ class _Valkey:
                 pause = _START_AGAIN_SECONDS
 
     def _start_anew(self) -> bool:
+        try:
+            _claim(self._home)  # whoever tidies temporary files up may have taken it away
+        except ValkeyUnavailableError as problem:
+            logger.warning("The embedded Valkey is gone, and does not start: %s", problem)
+            return False
         with _alone(self._home):
             if self._leaving.is_set() or not _is_gone(self._home):
                 return True  # another process was faster
@@ -191,13 +224,13 @@ def _start(home: Path) -> subprocess.Popen[bytes]:
     options = {
         "port": "0",
         "unixsocket": str(home / "valkey.sock"),
-        "unixsocketperm": "700",
+        "unixsocketperm": "600",
         "dir": str(home),
         "save": "",
         "appendonly": "no",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    with (home / "valkey.log").open("ab") as output:
+    with _private(home / "valkey.log", "ab") as output:
         process = subprocess.Popen(
             [program(), *arguments],
             stdin=subprocess.DEVNULL,

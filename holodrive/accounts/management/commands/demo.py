@@ -13,7 +13,7 @@ from chat import services
 from chat.models import Conversation, Message, Participant
 
 PASSWORD = "holodrive-demo"  # noqa: S105 - printed on purpose; refused when DEBUG is off
-_PEOPLE = {
+PEOPLE = {
     "admin": ("Aziza", "Karimova", {"is_staff": True, "is_superuser": True}),
     "rider": ("Sobirjon", "Bobojonov", {}),
     "driver": ("Dilshod", "Rahimov", {}),
@@ -37,16 +37,16 @@ class Command(BaseCommand):
                 return
             raise CommandError("the demo users have a known password: refused while DEBUG is off")
         if not (if_empty and users.exists()):
-            taken = users.filter(username__in=_PEOPLE).values_list("username", flat=True)
+            taken = users.filter(username__in=PEOPLE).values_list("username", flat=True)
             if taken:
                 raise CommandError(f"these users are here already: {', '.join(taken)}")
             _create_all()
-        if users.filter(username__in=_PEOPLE).count() == len(_PEOPLE):
+        if users.filter(username__in=PEOPLE).count() == len(PEOPLE):
             talk = (
                 f'{sys.executable} {settings.BASE_DIR / "manage.py"} talk "Hello, I am the rider"'
             )
             self.stdout.write(
-                f"Demo users: {', '.join(_PEOPLE)} (password {PASSWORD}).\n"
+                f"Demo users: {', '.join(PEOPLE)} (password {PASSWORD}).\n"
                 f"Paste into a second terminal:\n  {talk}\n"
             )
 
@@ -54,7 +54,7 @@ class Command(BaseCommand):
 @transaction.atomic
 def _create_all() -> None:
     """Conversation 1: support, rider. Conversation 2: trip, rider and driver."""
-    admin, rider, driver = (_create(name) for name in _PEOPLE)
+    admin, rider, driver = (_create(name) for name in PEOPLE)
     support = Conversation.objects.create(kind=Conversation.Kind.SUPPORT, subject="Lost phone")
     for user, role in ((rider, Participant.Role.RIDER), (admin, Participant.Role.SUPPORT)):
         Participant.objects.create(conversation=support, user=user, role=role)
@@ -64,7 +64,7 @@ def _create_all() -> None:
 
 
 def _create(name: str) -> Any:
-    first, last, flags = _PEOPLE[name]
+    first, last, flags = PEOPLE[name]
     user: Any = get_user_model()(
         username=name, first_name=first, last_name=last, role=name, **flags
     )

@@ -1,8 +1,10 @@
 """Serves admin, API and sockets from one process."""
 
 import errno
+import ipaddress
 import socket
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,14 @@ from typing import Any
 import redis
 from channels.layers import get_channel_layer
 from django.conf import settings
+from django.core.checks import CheckMessage, run_checks
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 from prometheus_client import start_http_server
 
-from holodrive.realtime import background, checks, embedded
+from holodrive.realtime import background, checks, embedded, private
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
 _BACKLOG = 4096  # a reconnect storm arrives at once
@@ -56,15 +59,17 @@ class Command(BaseCommand):
         metrics: str,
         **options: Any,
     ) -> None:
-        if fd is None:
-            listener = self._listen(bind or settings.REALTIME_BIND, reuse_port)
+        if settings.DEBUG:
+            private.tighten(*getattr(settings, "PRIVATE_FILES", []))
         else:
-            listener = _handed_over(fd)
+            _refuse(checks.check_secrets())
+        listener = self._listen(bind, reuse_port) if fd is None else _handed_over(fd)
+        if settings.DEBUG:
+            self._check_reach(listener, asked=bool(bind))
         if metrics:
             answer_metrics(metrics)
         self._check_database()
-        for warning in checks.check_connections([DEFAULT_DB_ALIAS]):
-            self.stderr.write(f"warning: {warning.msg} {warning.hint}")
+        self._check_what_is_served()
         connection.close()
         if reuse_port and connection.vendor == "sqlite":
             self.stderr.write(
@@ -87,22 +92,14 @@ class Command(BaseCommand):
         """A listening socket, made here: so a port in use is one line and not a log of the
         server's.
         """
-        if bind:
-            host, port = _host_and_port(bind)
-        else:
-            host, port = settings.WEBSOCKET_HOST, settings.WEBSOCKET_PORT
-            if not _is_ours(host):
-                self.stdout.write(
-                    f"{host} is no address of this machine: listening on 0.0.0.0:{port}"
-                )
-                host = "0.0.0.0"  # noqa: S104 - a public name leads here through a proxy
+        host, port = _host_and_port(bind) if bind else self._place()
         try:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             listener = socket.socket(family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind((host, port))
+            listener.bind(address)
             listener.listen(_BACKLOG)
         except OSError as problem:
             hint = "stop the other server, or set WEBSOCKET_PORT or --bind"
@@ -111,7 +108,57 @@ class Command(BaseCommand):
             raise CommandError(
                 f"cannot listen on {host}:{port}: {problem.strerror}: {hint}"
             ) from None
+        except UnicodeError:
+            raise CommandError(f"cannot listen on {host}:{port}: that is no host name") from None
         return listener
+
+    def _place(self) -> tuple[str, int]:
+        """Where to listen without --bind. With DEBUG on that is this machine alone: what clients
+        dial, or a copied file says, must not put the demo superuser on a network.
+        """
+        bind = settings.REALTIME_BIND
+        host, port = settings.WEBSOCKET_HOST.strip("[]"), settings.WEBSOCKET_PORT
+        if bind:
+            host, port = _host_and_port(bind)
+        if settings.DEBUG:
+            if _is_loopback(host) and _is_ours(host):
+                return host, port
+            self.stdout.write(
+                f"DEBUG is on: listening on 127.0.0.1:{port} alone, and not for {host!r}, which "
+                f"takes --bind HOST:{port}"
+            )
+            return "127.0.0.1", port
+        if bind or _is_ours(host):
+            return host, port
+        self.stdout.write(f"{host} is no address of this machine: listening on 0.0.0.0:{port}")
+        return "0.0.0.0", port  # noqa: S104 - a public name leads here through a proxy
+
+    def _check_reach(self, listener: socket.socket, *, asked: bool) -> None:
+        """With DEBUG on, by the address that was bound in the end, also by a supervisor."""
+        host, port = listener.getsockname()[:2]
+        if _is_loopback(host):
+            return
+        if not asked:
+            listener.close()
+            raise CommandError(
+                f"DEBUG is on, and {host}:{port} is not of this machine alone: set DEBUG=off, or "
+                "ask for that address by --bind"
+            )
+        self.stderr.write(
+            f"warning: DEBUG is on: whoever reaches {host}:{port} can log in as the demo users, "
+            "whose password is published, and sees error pages with settings"
+        )
+
+    def _check_what_is_served(self) -> None:
+        found = run_checks(
+            tags=[checks.SERVING],
+            include_deployment_checks=not settings.DEBUG,
+            databases=[DEFAULT_DB_ALIAS],
+        )
+        _refuse(found)
+        for warning in found:
+            if not warning.is_silenced():
+                self.stderr.write(f"warning: {warning.msg} {warning.hint}")
 
     def _check_database(self) -> None:
         try:
@@ -158,6 +205,7 @@ class Command(BaseCommand):
             ping_timeout=settings.REALTIME_HEARTBEAT_SECONDS,
             websocket_timeout=-1,
         )
+        host = f"[{host}]" if ":" in host else host
         shown = f"127.0.0.1:{port}" if host == "0.0.0.0" else f"{host}:{port}"  # noqa: S104
         self.stdout.write(
             f"Admin    http://{shown}/admin/\n"
@@ -168,6 +216,13 @@ class Command(BaseCommand):
         self.stdout.flush()
         with background.running():
             server.run()
+
+
+def _refuse(found: Iterable[CheckMessage]) -> None:
+    """Raises CommandError for the first error."""
+    for message in found:
+        if message.is_serious() and not message.is_silenced():
+            raise CommandError(f"{message.msg} {message.hint}")
 
 
 def answer_metrics(bind: str) -> None:
@@ -198,12 +253,23 @@ def _host_and_port(bind: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether no other machine reaches that host, whichever of its addresses is taken."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM) if host else []
+    except (OSError, UnicodeError):
+        return False
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    mapped = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return bool(mapped) and all(address.is_loopback for address in mapped)
+
+
 def _is_ours(host: str) -> bool:
     """Whether this machine has that address: binding to it is the only sure way to know."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(address)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True
