@@ -26,7 +26,7 @@ class Connection(sqlite3.Connection):
     """
 
     def __init__(self, database: str, *args: Any, **kwargs: Any) -> None:
-        if not kwargs.get("uri") or not str(database).startswith(("file:", ":memory:")):
+        if not str(database).startswith(("file:", ":memory:")):
             _make(database)
         super().__init__(database, *args, **kwargs)
 
