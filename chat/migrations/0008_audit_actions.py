@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chat', '0005_translated_names'),
+        ('chat', '0007_known_support'),
     ]
 
     operations = [
