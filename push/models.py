@@ -47,10 +47,16 @@ class Device(models.Model):
     # The login that registered it (a token's sid, or the digest of a session): both end together.
     # `logins.py` judges it by these whenever something is to be sent; they open nothing.
     login = models.CharField(_("login"), max_length=64, blank=True, db_index=True)
-    session_start = models.CharField(max_length=8, editable=False, default="", db_default="")
-    proof = models.CharField(max_length=64, editable=False, default="", db_default="")
-    refresh_jti = models.CharField(max_length=255, editable=False, default="", db_default="")
-    login_expires_at = models.DateTimeField(null=True, editable=False)
+    session_start = models.CharField(
+        _("session"), max_length=8, editable=False, default="", db_default=""
+    )
+    proof = models.CharField(
+        _("digest of the password"), max_length=64, editable=False, default="", db_default=""
+    )
+    refresh_jti = models.CharField(
+        _("refresh token"), max_length=255, editable=False, default="", db_default=""
+    )
+    login_expires_at = models.DateTimeField(_("login expires at"), null=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     renewed_at = models.DateTimeField(_("renewed at"), default=timezone.now, editable=False)
 

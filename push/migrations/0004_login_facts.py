@@ -13,21 +13,21 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='device',
             name='login_expires_at',
-            field=models.DateTimeField(editable=False, null=True),
+            field=models.DateTimeField(editable=False, null=True, verbose_name='login expires at'),
         ),
         migrations.AddField(
             model_name='device',
             name='proof',
-            field=models.CharField(db_default='', default='', editable=False, max_length=64),
+            field=models.CharField(db_default='', default='', editable=False, max_length=64, verbose_name='digest of the password'),
         ),
         migrations.AddField(
             model_name='device',
             name='refresh_jti',
-            field=models.CharField(db_default='', default='', editable=False, max_length=255),
+            field=models.CharField(db_default='', default='', editable=False, max_length=255, verbose_name='refresh token'),
         ),
         migrations.AddField(
             model_name='device',
             name='session_start',
-            field=models.CharField(db_default='', default='', editable=False, max_length=8),
+            field=models.CharField(db_default='', default='', editable=False, max_length=8, verbose_name='session'),
         ),
     ]

@@ -1677,8 +1677,8 @@ DEFENCES = (
     Defence(
         "HTTP: an address's budgets are those of its views",
         f"{_R}/rest_budget.py",
-        "        return (type(view).__qualname__, _address(request)), rate * _ADDRESS",
-        "        return _address(request), rate * _ADDRESS",
+        "        return (type(view).__qualname__, address), rate * _ADDRESS",
+        "        return address, rate * _ADDRESS",
         f"{_T}/test_places.py::test_without_a_login_the_address_counts_for_each_view",
     ),
     # Cost budgets
