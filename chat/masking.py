@@ -13,6 +13,7 @@ from phonenumbers import (
     NumberParseException,
     PhoneMetadata,
     PhoneNumberMatcher,
+    country_code_for_region,
     is_valid_number,
     parse,
 )
@@ -41,20 +42,40 @@ def masked(text: str, region: str) -> str:
 _SEPARATORS = re.compile(r"[._:-]")
 _DIGITS = re.compile(r"\d{6,}")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_UUID = re.compile(  # of any version (RFC 9562), without its hyphens
+    r"([\da-f]{8})([\da-f]{4})([1-8][\da-f]{3})([89ab][\da-f]{3})([\da-f]{12})", re.IGNORECASE
+)
+_FEWEST_IN_UUID = 9  # a shorter number than a mobile one is chance
 _MOST_DIGITS = 15  # of a number with its country code (E.164)
 
 
 def is_plain_id(id: str, region: str) -> bool:
-    """Whether an id that a client made up carries no more than that: nothing but letters, digits
-    and separators of ids, and no number among its digits (UUIDs, ULIDs, counters, times). Where the
-    digits of a UUID happen to be a number (one in twenty) it says no.
+    """Return whether an id that a client made up is nothing more: letters, digits and separators of
+    ids, with no phone number among its digits (UUIDs, ULIDs, counters, times).
     """
     if not _PLAIN_ID.fullmatch(id):
         return False
     joined = _SEPARATORS.sub("", id)
-    digits = "".join(filter(str.isdigit, joined))
-    runs = {*map(_bare, [*_DIGITS.findall(id), *_DIGITS.findall(joined), digits])} - {""}
-    return not any(_is_number(run, region) for run in runs)
+    if uuid := _UUID.fullmatch(joined):
+        runs = _runs_of_uuid(uuid, region)
+    else:
+        digits = "".join(filter(str.isdigit, joined))
+        runs = [*_DIGITS.findall(id), *_DIGITS.findall(joined), digits]
+    return not any(_is_number(run, region) for run in {*map(_bare, runs)} - {""})
+
+
+def _runs_of_uuid(uuid: re.Match[str], region: str) -> list[str]:
+    """The digits in which a UUID holds a number by intent: groups without a letter that are padded
+    or a number of the region, and numbers with its country code. Searched as other ids are, 3 % of
+    random ones would hold one.
+    """
+    groups = uuid.groups()
+    joined = ("".join(groups[start:end]) for start in range(5) for end in range(start + 1, 6))
+    whole = filter(str.isdigit, joined)
+    code = str(country_code_for_region(region))
+    within = (run for run in _DIGITS.findall(uuid[0]) if _bare(run).startswith(code))
+    runs = [*(run for run in whole if run.startswith("0") or _is_valid(run, region)), *within]
+    return [run for run in runs if len(_bare(run)) >= _FEWEST_IN_UUID]
 
 
 def _bare(digits: str) -> str:
@@ -79,10 +100,11 @@ def _numbers(text: str, region: str) -> Iterator[tuple[int, int]]:
 
 def _is_number(text: str, region: str) -> bool:
     digits = "".join(character for character in text if character.isdigit() or character == "+")
-    for candidate in (digits, f"+{digits}"):
-        try:
-            if is_valid_number(parse(candidate, region)):
-                return True
-        except NumberParseException:
-            continue
-    return False
+    return _is_valid(digits, region) or _is_valid(f"+{digits}", region)
+
+
+def _is_valid(digits: str, region: str) -> bool:
+    try:
+        return is_valid_number(parse(digits, region))
+    except NumberParseException:
+        return False

@@ -3,6 +3,7 @@ see none that may hold a contact.
 """
 
 import json
+import random
 import uuid
 
 import pytest
@@ -27,6 +28,11 @@ TELLING = [
     "00000000-0000-0000-0000-998901234567",
     "00000000-0000-4000-8000-000901234567",
     "901234567-0000-4000-8000-abcdefabcdef",
+    "deadbeef-dead-4eef-8eef-998901234567",
+    "deadbeef-dead-4eef-8eef-000901234567",
+    "deadbeef-dead-4eef-8eef-079161234567",
+    "deadbeefdead4eef8eef998901234567",
+    "abc99890-1234-567a-8abc-abcdefabcdef",
     "ann@rides.example",
     "t.me/ann_rides",
     "@ann_rides",
@@ -51,6 +57,13 @@ def said(id, text="Where are you?"):
 @pytest.mark.parametrize("id", TELLING)
 def test_what_may_hold_a_contact_is_null_for_others(id):
     assert events.shared_id(id) is None
+
+
+def test_random_ids_are_seen_by_all():
+    chance = random.Random(7)  # noqa: S311 - the same ids each time
+    ids = [uuid.UUID(int=chance.getrandbits(128), version=4) for _ in range(5_000)]
+    assert sum(events.shared_id(str(id)) is None for id in ids) <= 1
+    assert sum(events.shared_id(id.hex) is None for id in ids) <= 1
 
 
 @pytest.mark.parametrize("id", TELLING[:2])
