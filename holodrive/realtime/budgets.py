@@ -14,8 +14,8 @@ from holodrive.realtime.limits import Bucket, Buckets, Clock
 from holodrive.realtime.tokens import AccessToken
 from holodrive.realtime.wire import LoggedEvent
 
-# A connect costs 2 ms of CPU, or 5 with a token: of one address a tenth of a core.
-_CONNECTS_PER_SECOND = 20
+# A connect costs 2 ms of CPU, or 5 with a token: of one address a twentieth of a core.
+_CONNECTS_PER_SECOND = 10
 _CONNECTS_BURST = 100
 
 _EVENT_BYTES = 16_384  # each of these that an event has counts as one more event

@@ -324,7 +324,7 @@ def test_refused_connects_of_an_address_wait_and_a_signed_token_comes_in(make_us
     for token in make_user_token:
         assert newcomers.admit("a", Credential(token)) is not None
     clock.now += 1
-    assert sum(newcomers.admit("a", None) is not None for _ in range(300)) == 20
+    assert sum(newcomers.admit("a", None) is not None for _ in range(300)) == 10
 
 
 @pytest.fixture
