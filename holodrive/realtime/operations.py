@@ -50,7 +50,7 @@ class Operations:
         """
         database, broker = await asyncio.gather(_probe(_ask_database()), _probe(_ask_redis()))
         ready = database == "ok" and not self.draining
-        report = {
+        report: dict[str, Any] = {
             "status": "ok" if ready else "unready",
             "database": database,
             "redis": broker,
