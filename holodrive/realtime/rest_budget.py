@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from holodrive.realtime.addresses import address_of_request
-from holodrive.realtime.limits import Clock
+from holodrive.realtime.limits import Bucket, Buckets, Clock
 
 SEARCH = 10
 PASSWORD = 20  # forty at once of one address, a carrier's perhaps; hashing.py bounds what they cost
@@ -25,43 +25,28 @@ ROWS_OF_A_UNIT = 25
 _BURST_SECONDS = 4  # of which the units may be spent at once
 _STAFF = 5  # times a user's: a console asks for more
 _ADDRESS = 10  # times a user's: thousands of riders share a carrier's address
-_SWEEP_SECONDS = 60.0
 
 
 class Budgets:
-    """Token buckets by key, which may go below zero."""
+    """Buckets for threads; a user whose rate changes (a rider becomes staff) has another."""
 
     def __init__(self, clock: Clock = monotonic) -> None:
-        self._clock = clock
         self._lock = threading.Lock()
-        self._swept_at = clock()
-        self._left: dict[Hashable, tuple[float, float, float]] = {}  # units, when, a second's
+        self._buckets = Buckets(clock)
 
     def seconds_until_allowed(self, key: Hashable, rate: float) -> float:
         """0: now."""
         with self._lock:
-            units = self._units(key, rate)
-        return 0.0 if units >= 1 else (1 - units) / rate
+            return self._of(key, rate).wait()
 
     def charge(self, key: Hashable, rate: float, cost: float) -> None:
         with self._lock:
-            self._sweep()
-            self._left[key] = self._units(key, rate) - cost, self._clock(), rate
+            bucket = self._of(key, rate)
+            bucket.wait()  # fills it
+            bucket.take(cost)
 
-    def _units(self, key: Hashable, rate: float) -> float:
-        full = rate * _BURST_SECONDS
-        units, at, _ = self._left.get(key, (full, 0.0, rate))
-        return min(full, units + (self._clock() - at) * rate)
-
-    def _sweep(self) -> None:
-        if self._clock() - self._swept_at < _SWEEP_SECONDS:
-            return
-        self._swept_at = self._clock()
-        self._left = {
-            key: it
-            for key, it in self._left.items()
-            if self._units(key, it[2]) < it[2] * _BURST_SECONDS
-        }
+    def _of(self, key: Hashable, rate: float) -> Bucket:
+        return self._buckets.of((key, rate), rate, rate * _BURST_SECONDS)
 
 
 _budgets = Budgets()

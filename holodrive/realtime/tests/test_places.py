@@ -146,7 +146,7 @@ def test_whoever_rests_is_forgotten():
     for key in range(1000):
         budgets.charge(key, 20, 1)
         clock.now += 1
-    assert len(budgets._left) < 130
+    assert len(budgets._buckets) < 130
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_without_a_login_the_address_counts_for_each_view(clock, client, transac
     def post(path, **headers):
         return client.post(path, wrong, "application/json", headers=headers).status_code
 
-    assert [post("/api/token/"), post("/api/token/")] == [401, 429]
+    assert [post("/api/token/") for _ in range(5)] == [401, 401, 401, 401, 429]
     assert post("/api/token/refresh/") == 400
     assert post("/api/token/", **{"X-Real-IP": "203.0.113.7"}) == 401
 
