@@ -7,6 +7,7 @@ makes the rest an effort.
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import accumulate
 
 from phonenumbers import (
     Leniency,
@@ -41,7 +42,9 @@ def masked(text: str, region: str) -> str:
 
 _SEPARATORS = re.compile(r"[._:-]")
 _DIGITS = re.compile(r"\d{6,}")
+_GROUP, _LETTERS = re.compile(r"\d+"), re.compile(r"[A-Za-z]+")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_HOST = re.compile(r"[A-Za-z]\.[A-Za-z]{2}")  # t.me, gmail.com
 _UUID = re.compile(  # of any version (RFC 9562), without its hyphens
     r"([\da-f]{8})([\da-f]{4})([1-8][\da-f]{3})([89ab][\da-f]{3})([\da-f]{12})", re.IGNORECASE
 )
@@ -51,9 +54,9 @@ _MOST_DIGITS = 15  # of a number with its country code (E.164)
 
 def is_plain_id(id: str, region: str) -> bool:
     """Return whether an id that a client made up is nothing more: letters, digits and separators of
-    ids, with no phone number among its digits (UUIDs, ULIDs, counters, times).
+    ids, with no phone number among its digits (UUIDs, ULIDs, counters, times) and no host's name.
     """
-    if not _PLAIN_ID.fullmatch(id):
+    if not _PLAIN_ID.fullmatch(id) or _HOST.search(id):
         return False
     joined = _SEPARATORS.sub("", id)
     if uuid := _UUID.fullmatch(joined):
@@ -61,7 +64,27 @@ def is_plain_id(id: str, region: str) -> bool:
     else:
         digits = "".join(filter(str.isdigit, joined))
         runs = [*_DIGITS.findall(id), *_DIGITS.findall(joined), digits]
+        if any(_is_valid(run, region) for run in _padded(id, region)):
+            return False
     return not any(_is_number(run, region) for run in {*map(_bare, runs)} - {""})
+
+
+def _padded(id: str, region: str) -> Iterator[str]:
+    """What may be a number of the region among other digits: groups in a row with no letter between
+    them (`1-90-123-45-67`), or its country code and what follows (`1998901234567`). Any nine digits
+    of a time would often be one by chance.
+    """
+    code, lengths = str(country_code_for_region(region)), _lengths(region)
+    for part in _LETTERS.split(id):
+        groups = _GROUP.findall(part)
+        for start in range(len(groups)):
+            for run in accumulate(groups[start:]):
+                if len(run) in lengths or len(run) - len(code) in lengths:
+                    yield run
+    digits = "".join(_GROUP.findall(id))
+    for found in re.finditer(f"(?={code})", digits) if len(code) > 1 else ():
+        end = found.start() + len(code)
+        yield from (digits[found.start() : end + length] for length in lengths)
 
 
 def _runs_of_uuid(uuid: re.Match[str], region: str) -> list[str]:
@@ -87,9 +110,14 @@ def _bare(digits: str) -> str:
 @cache
 def _fewest_digits(region: str) -> int:
     """Of any number that may stand in a text."""
+    return min(_FEWEST_DIGITS, *_lengths(region))
+
+
+@cache
+def _lengths(region: str) -> tuple[int, ...]:
+    """Of the region's numbers, without its country code."""
     known = PhoneMetadata.metadata_for_region(region)
-    lengths = known.general_desc.possible_length if known and known.general_desc else ()
-    return min(_FEWEST_DIGITS, *lengths)
+    return tuple(known.general_desc.possible_length) if known and known.general_desc else ()
 
 
 def _numbers(text: str, region: str) -> Iterator[tuple[int, int]]:

@@ -1379,6 +1379,14 @@ DEFENCES = (
         "chat/tests/test_client_ids.py::test_what_may_hold_a_contact_is_null_for_others",
     ),
     Defence(
+        "an id hides no number among other digits",
+        "chat/masking.py",
+        "        if any(_is_valid(run, region) for run in _padded(id, region)):\n"
+        "            return False\n",
+        "",
+        "chat/tests/test_client_ids.py::test_what_may_hold_a_contact_is_null_for_others",
+    ),
+    Defence(
         "a resume shows each reader their own",
         "holodrive/realtime/consumer.py",
         "SharedFrame(wire.view_of(event.text, self.user.pk))",
