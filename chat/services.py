@@ -11,7 +11,7 @@ from django.db.models import Subquery
 from django.utils import timezone
 
 from chat import cursors, events, masking, queue_events, rights
-from chat.models import Conversation, Message, Participant, is_support
+from chat.models import MEMBERS, Conversation, Message, Participant, is_support
 from chat.sending import (
     Draft,
     SentMessage,
@@ -320,6 +320,7 @@ def open_support(*, user: Any, subject: str = "") -> OpenedConversation:
             kind=Conversation.Kind.SUPPORT,
             status__in=(Status.OPEN, Status.PENDING, Status.SNOOZED),
             participants__user=user,
+            participants__role__in=MEMBERS,  # not where they answered while they were of support
         )
         .order_by("-id")
         .first()

@@ -83,9 +83,7 @@ class Worker:
         self._behind = oldest or now
         if oldest is None:
             return 0
-        # Ahead of the transaction, which would hold what this may have to write.
-        services.settle(due.values_list("user", flat=True)[:_BATCH])
-        tasks = self._take()
+        tasks = self._allowed(self._take())
         letters = [(task, device.pk) for task in tasks for device in task.devices]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as threads:
             for start in range(0, len(letters), _LOOK):
@@ -169,6 +167,16 @@ class Worker:
         row.is_sent, row.due_at, row.attempts = True, now + LEASE, row.attempts + 1
         row.save(update_fields=["is_sent", "due_at", "attempts"])
         return _Task(row, content, devices)
+
+    def _allowed(self, tasks: list[_Task]) -> list[_Task]:
+        """Without what is taken back from who may no longer see it. Of what was taken, and not
+        before: several workers take what none of them could foresee. Nor in that transaction,
+        which would hold what this may have to write.
+        """
+        services.settle(task.push.user_id for task in tasks)
+        shown = [task.push.pk for task in tasks if isinstance(task.content, Show)]
+        read = {*Push.objects.filter(pk__in=shown, is_read=True).values_list("pk", flat=True)}
+        return [task for task in tasks if task.push.pk not in read]
 
     @log.retrying
     def _living(self, ids: Collection[int]) -> dict[int, Device]:

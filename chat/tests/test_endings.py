@@ -206,7 +206,45 @@ def test_a_push_that_is_due_is_not_sent(given, agent, group, settings):
     assert Push.objects.count() == 1
     SILENT["an UPDATE"](agent, group)
     Worker(now=lambda: timezone.now() + timedelta(minutes=1)).work()
-    assert (Push.objects.count(), Recorder.told) == (0, [])
+    assert Recorder.told == []
+    assert not Push.objects.filter(is_read=False).exists()
+
+
+def test_a_push_that_falls_due_while_others_are_taken_is_not_sent(
+    given, agent, group, settings, make_user
+):
+    settings.PUSH_BACKENDS = {"mobile": "push.tests.backend.Recorder"}
+    Recorder.reset()
+    other = make_user("rider")
+    for user, token in ((other, "other"), (agent, "t")):
+        Device.objects.create(user=user, platform="ios", token=token)
+    Notification.objects.create(recipient=other, title="Holiday")
+    say(given, f"{SECRET} once more")
+    SILENT["an UPDATE"](agent, group)
+    now = timezone.now()
+    Push.objects.filter(user=agent).update(due_at=now + timedelta(minutes=2))
+    clock = now + timedelta(minutes=1)
+    worker = Worker(now=lambda: clock)
+    take = worker._take
+
+    def take_later():
+        nonlocal clock
+        clock = now + timedelta(minutes=3)
+        return take()
+
+    worker._take = take_later
+    worker.work()
+    assert [address for address, _ in Recorder.told] == ["other"]
+
+
+def test_whoever_was_of_support_opens_a_conversation_of_their_own(asked, agent, group, rest_of):
+    """Not what they answered in as support, which is not theirs to see."""
+    services.send_message(user=agent, conversation_id=asked.pk, text="How can I help?")
+    ROADS["no staff"](agent, group)
+    client = rest_of(get_user_model().objects.get(pk=agent.pk))
+    opened = client.post("/api/conversations/", {"kind": "support"}, format="json")
+    assert opened.status_code == 201
+    assert opened.json()["id"] != asked.pk
 
 
 def test_what_is_not_of_support_stays(given, agent, group, make_user, rest_of):

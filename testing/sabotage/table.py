@@ -1481,7 +1481,7 @@ DEFENCES = (
     Defence(
         "pushes settle what was had as support",
         "push/worker.py",
-        '        services.settle(due.values_list("user", flat=True)[:_BATCH])\n',
+        "        services.settle(task.push.user_id for task in tasks)\n",
         "",
         "chat/tests/test_endings.py::test_a_push_that_is_due_is_not_sent",
     ),
