@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db.models import Max, QuerySet
+from django.db.models import Max, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from holodrive.realtime import log, statements
@@ -268,13 +269,18 @@ def retract(rows: Sequence[Notification], *, user_id: int, new: dict[str, str]) 
     """Leave nothing of what these notifications of one user said; they are read from then on, and
     devices clear them. What was sent of them is taken out of the log by `reword_log`, before.
     """
-    with log.writing(events.stream_of(user_id)):
-        for row in rows:
-            for field, value in new.items():
-                setattr(row, field, value)
-            row.status = _READ
-            row.save(update_fields=[*new, "status"])
-        hooks.read.send(Notification, user_id=user_id, ids=[row.pk for row in rows])
+    stream, ids = events.stream_of(user_id), [row.pk for row in rows]
+    with log.writing(stream):
+        # By one statement: somebody may have been notified of years.
+        stored = Notification._base_manager.filter(pk__in=ids).order_by("pk")
+        stored.update(**new, status=_READ, read_at=Coalesce("read_at", Value(timezone.now())))
+        unread = unread_counts([user_id]).get(user_id, 0)
+        for row in stored:
+            log.append(
+                stream,
+                events.NotificationAdded(notification=events.body(row), unread_count=unread),
+            )
+        hooks.read.send(Notification, user_id=user_id, ids=ids)
 
 
 def _rewrite(
