@@ -47,7 +47,10 @@ def is_of_support(user_id: int) -> bool:
     user = get_user_model()._default_manager.filter(pk=user_id).first()
     if user is None or not is_support(user):
         return False
-    remember([user_id])
+    # Written only if it is new: the row would be locked behind the queue here, and ahead of it in
+    # `staff`.
+    if not SupportMember.objects.filter(user=user_id, ended_at=None).exists():
+        remember([user_id])
     return True
 
 

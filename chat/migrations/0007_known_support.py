@@ -36,20 +36,24 @@ def remember(apps, schema_editor):
         if pair[0] not in found:
             batch.append(pair)
         if len(batch) == _AT_ONCE:
-            found |= _no_members(members, batch)
+            found |= _no_members(model["Conversation"].objects, members, batch)
             batch = []
-    found |= _no_members(members, batch)
+    found |= _no_members(model["Conversation"].objects, members, batch)
     rows = [model["SupportMember"](user_id=id) for id in sorted(found)]
     model["SupportMember"].objects.bulk_create(rows, ignore_conflicts=True, batch_size=400)
 
 
-def _no_members(members, pairs):
-    ids = {id for _, id in pairs}
-    known = set()
+def _no_members(conversations, members, pairs):
+    """Of a conversation that is gone nobody is known to be a member: not a rider whose trips were
+    pruned, who would lose what their notifications say of them.
+    """
+    ids = sorted({id for _, id in pairs if id is not None})
+    known, there = set(), set()
     for start in range(0, len(ids), 400):
-        part = sorted(id for id in ids if id is not None)[start : start + 400]
+        part = ids[start : start + 400]
+        there |= set(conversations.filter(pk__in=part).values_list("pk", flat=True))
         known |= set(members.filter(conversation__in=part).values_list("user", "conversation"))
-    return {user for user, id in pairs if (user, id) not in known}
+    return {user for user, id in pairs if id in there and (user, id) not in known}
 
 
 class Migration(migrations.Migration):
