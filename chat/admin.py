@@ -200,6 +200,14 @@ class MessageForm(forms.ModelForm):
             raise forms.ValidationError(str(problem)) from None
         return text
 
+    def clean(self) -> Any:
+        """Said here, where the text that was written stays."""
+        cleaned = super().clean() or self.cleaned_data
+        conversation = cleaned.get("conversation")
+        if conversation is not None and conversation.is_closed():
+            raise forms.ValidationError("This conversation is closed.")
+        return cleaned
+
 
 @admin.register(Message)
 class MessageAdmin(Watched):
