@@ -6,9 +6,10 @@ share one; what bounds spraying then is in docs/explanation/decisions.md.
 """
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,8 @@ from rest_framework.exceptions import AuthenticationFailed, Throttled
 
 from holodrive.accounts import names
 from holodrive.realtime.addresses import address_of_request
+from holodrive.realtime.places import Places
+from holodrive.realtime.threads import current
 
 WINDOW = 15 * 60  # seconds; the counts begin anew with each
 # Of an address over its limit, each account has three tries, and all of them thirty in thirty
@@ -27,10 +30,13 @@ _SOON = 5  # seconds until another try of those is worth while
 _KNOWN_SECONDS = 15 * 86_400
 _RUN_SECONDS = 60  # that a login takes at most; of one whose process was killed nothing stays
 _PATIENCE, _POLL = 30.0, 0.05  # seconds
+_WAITING, _WAITING_FOR_ONE = 96, 32  # attempts of a process, and for one count: a thread each
 
 _REASON = "Too many failed logins."
 _OVER = "Too many failed logins from this address: only the right password gets in."
 _BUSY = "Too many logins at the same moment."
+
+_waiting = Places(_WAITING, _WAITING_FOR_ONE)
 
 
 @contextmanager
@@ -126,31 +132,51 @@ class _Place:
 
     def __init__(self, cache: BaseCache, name: str, most: int, seconds: int) -> None:
         self._cache = cache
+        self._name = name
         self._keys = [f"{name}.{number}" for number in range(most)]
         self._seconds = seconds
         self._mine = ""
 
     def take(self, refusal: Throttled, at_least: int = 1) -> None:
         """Wait while so many run that may free theirs. Raises the refusal once they do not."""
-        give_up_at = time.monotonic() + _PATIENCE
-        while True:
-            taken = self._cache.get_many(self._keys)
-            for key in self._keys:
-                if key not in taken and self._cache.add(key, self._RUNS, _RUN_SECONDS):
-                    self._mine = key
-                    return
-            running = list(taken.values()).count(self._RUNS)
-            if len(taken) == len(self._keys) and running < at_least:
-                raise refusal
-            if time.monotonic() > give_up_at:
-                raise Throttled(wait=1, detail=_BUSY)
-            time.sleep(_POLL)
+        if not self._is_taken(refusal, at_least):
+            with _waiting_aside(self._name):
+                give_up_at = time.monotonic() + _PATIENCE
+                while not self._is_taken(refusal, at_least):
+                    if time.monotonic() > give_up_at:
+                        raise Throttled(wait=1, detail=_BUSY)
+                    time.sleep(_POLL)
+
+    def _is_taken(self, refusal: Throttled, at_least: int) -> bool:
+        taken = self._cache.get_many(self._keys)
+        for key in self._keys:
+            if key not in taken and self._cache.add(key, self._RUNS, _RUN_SECONDS):
+                self._mine = key
+                return True
+        running = list(taken.values()).count(self._RUNS)
+        if len(taken) == len(self._keys) and running < at_least:
+            raise refusal
+        return False
 
     def keep(self) -> None:
         self._cache.set(self._mine, self._FAILED, self._seconds)
 
     def free(self) -> None:
         self._cache.delete(self._mine)
+
+
+@contextmanager
+def _waiting_aside(name: str) -> Iterator[None]:
+    """Wait without a place of requests: three addresses that guess would have them all."""
+    begun, thread = threading.Event(), current()
+    _waiting.take(name, begun.set)
+    if not begun.is_set() and _waiting.withdraw(name, begun.set):
+        raise Throttled(wait=1, detail=_BUSY)
+    with ExitStack() as stack:
+        stack.callback(_waiting.give_back, name)
+        if thread is not None:
+            stack.enter_context(thread.aside())
+        yield
 
 
 class _Count:

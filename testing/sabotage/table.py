@@ -683,9 +683,24 @@ DEFENCES = (
     Defence(
         "right logins at the same moment wait for one another",
         "holodrive/accounts/throttle.py",
-        "            if len(taken) == len(self._keys) and running < at_least:",
-        "            if len(taken) == len(self._keys):",
+        "        if len(taken) == len(self._keys) and running < at_least:",
+        "        if len(taken) == len(self._keys):",
         "holodrive/accounts/tests/test_login.py::test_logins_at_the_same_moment[below-30-0-0]",
+    ),
+    Defence(
+        "logins that wait for one another hold no places of requests",
+        "holodrive/accounts/throttle.py",
+        "            stack.enter_context(thread.aside())",
+        "            pass",
+        "holodrive/realtime/tests/test_http_budgets.py"
+        "::test_logins_that_wait_for_one_another_hold_no_places",
+    ),
+    Defence(
+        "logins that wait for one another are bounded",
+        "holodrive/accounts/throttle.py",
+        "    if not begun.is_set() and _waiting.withdraw(name, begun.set):",
+        "    if False:",
+        "holodrive/accounts/tests/test_login.py::test_so_many_logins_may_wait_for_one_another",
     ),
     Defence(
         "every spelling of a name counts as one",

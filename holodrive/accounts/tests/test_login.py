@@ -3,6 +3,7 @@
 import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import count
 
 import pytest
@@ -10,10 +11,12 @@ from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from django.db import connection
 from django.test import Client
+from rest_framework.exceptions import Throttled
 from rest_framework.test import APIClient
 
 from holodrive.accounts import names, throttle
 from holodrive.realtime.addresses import client_address
+from holodrive.realtime.places import Places
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _numbers = count(1)
@@ -224,6 +227,21 @@ def test_a_mix_of_right_and_wrong_ones_never_checks_more_wrong_ones_than_the_lim
     assert checks.count(WRONG) <= 3
     assert codes.count(200) == checks.count(RIGHT)
     assert codes.count(429) == 30 - len(checks)
+
+
+@pytest.mark.parametrize(("others", "may_wait"), [(1, True), (2, False)])
+def test_so_many_logins_may_wait_for_one_another(address, monkeypatch, others, may_wait):
+    running = throttle._Place(caches["process"], address, 1, 60)
+    running.take(Throttled())
+    monkeypatch.setattr(throttle, "_waiting", Places(2, 2))
+    monkeypatch.setattr(throttle.time, "sleep", lambda _: running.free())
+    for _ in range(others):
+        throttle._waiting.take(address, bool)
+    come = throttle._Place(caches["process"], address, 1, 60)
+    with nullcontext() if may_wait else pytest.raises(Throttled, match="same moment"):
+        come.take(Throttled())
+    assert throttle._waiting.taken == others  # whoever waited has given that back
+    assert not throttle._waiting.waiting
 
 
 def test_logins_of_a_carrier_at_the_same_moment(make_user, address):

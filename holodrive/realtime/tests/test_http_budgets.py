@@ -280,6 +280,23 @@ def test_sixteen_logins_at_once_leave_the_rest_alone(start_server, line, make_us
     assert statuses <= {401, 429}
 
 
+def test_logins_that_wait_for_one_another_hold_no_places(start_server, line, make_user):
+    """They held all of them, those that checked a password had none to end in, and the site stood
+    still for thirty seconds.
+    """
+    user = make_user()
+    server = start_server(**STREAMS, LOGIN_FAILURES_PER_USER="2", REALTIME_DATABASE_THREADS="4")
+    addresses = ["203.0.113.1", "203.0.113.2"] * 8
+    with ThreadPoolExecutor(16) as threads:
+        logins = [threads.submit(log_in, server, "nobody", "wrong", each) for each in addresses]
+        wait_until(lambda: metric(server, "holodrive_hashes_waiting") > 0, 4 * PATIENCE)
+        me = line(server, address="203.0.113.3", seconds=60).send("GET /api/me/", bearer(user))
+        assert me.answer().status == 200
+        answers = [login.result() for login in logins]
+    assert sorted(answer.status for answer in answers) == [401] * 4 + [429] * 12
+    assert not any(b"at the same moment" in answer.body for answer in answers)  # none gave up
+
+
 def metric(server, name):
     text = server.request("GET", "/metrics")[1]
     (found,) = [row for row in text.splitlines() if row.startswith(f"{name} ")]
