@@ -172,7 +172,8 @@ class RealtimeConsumer:
 
     async def _has_its_turn(self) -> bool:
         """Wait while others of this address use up more than their share (budgets.py). False if the
-        client has gone meanwhile: before the accept nothing else can come.
+        client has gone meanwhile, or the server is about to stop: before the accept nothing else
+        can come.
         """
         if not settings.REALTIME_FAILED_CONNECTS_PER_ADDRESS:
             return True
@@ -180,7 +181,9 @@ class RealtimeConsumer:
         while (paid_by := self.hub.newcomers.admit(address, credential)) is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TURN_SECONDS):
-                    await self._receive()
+                    message = await self._receive()
+                    if message["type"] != "websocket.disconnect":
+                        await self._send({"type": "websocket.close", "code": CloseCode.RESTART})
                     return False
         self._paid_by = paid_by
         return True

@@ -12,7 +12,9 @@ from holodrive.realtime.limits import Clock
 # At least so many frames, whatever the limit of messages is: pings and their answers need a few.
 _FRAMES_PER_SECOND = 20
 _FRAMES_BURST = 100
-_FRAMES_AT_FIRST = 30  # a client may send its first commands in one go; a new socket has no more
+# A client may send its first commands in one go (REALTIME_FRAMES_BURST, if that is more); a new
+# socket has no more.
+_FRAMES_AT_FIRST = 30
 _BYTES_PER_SECOND = 65_536
 _BYTES_BURST = 1_048_576
 _LARGE = 1_024  # bytes; a frame of more is counted by its bytes
@@ -37,7 +39,7 @@ class Inflow:
     def __init__(self, clock: Clock = monotonic) -> None:
         self._clock = clock
         self._filled_at = clock()
-        self._frames: float = _FRAMES_AT_FIRST
+        self._frames: float = max(_FRAMES_AT_FIRST, settings.REALTIME_FRAMES_BURST)
         self._bytes: float = _BYTES_BURST
         self._over_since: float | None = None
         self._is_last = False

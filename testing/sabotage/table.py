@@ -1762,6 +1762,20 @@ DEFENCES = (
         f"{_T}/test_budgets.py::test_connects_that_are_refused_wait_and_those_who_join_pay_nothing",
     ),
     Defence(
+        "a connect that waits for its turn hears that the server stops",
+        f"{_R}/consumer.py",
+        '                    if message["type"] != "websocket.disconnect":',
+        "                    if False:",
+        f"{_T}/test_budgets.py::test_a_connect_that_waits_is_refused_when_the_server_stops",
+    ),
+    Defence(
+        "a new socket may send all of a raised burst",
+        f"{_R}/inflow.py",
+        "max(_FRAMES_AT_FIRST, settings.REALTIME_FRAMES_BURST)",
+        "_FRAMES_AT_FIRST",
+        f"{_T}/test_budgets.py::test_a_new_socket_may_send_a_higher_burst_at_once",
+    ),
+    Defence(
         "a signed token comes in beside an attacker's address",
         f"{_R}/budgets.py",
         "            user_id = signed_user_id(credential)",

@@ -19,12 +19,12 @@ from holodrive.realtime.budgets import Newcomers, Resumes
 from holodrive.realtime.credentials import Credential
 from holodrive.realtime.inflow import Inflow
 from holodrive.realtime.limits import Bucket, Buckets
-from holodrive.realtime.outbox import OVER_BUDGET
+from holodrive.realtime.outbox import ANNOUNCE_RESTART, OVER_BUDGET
 from holodrive.realtime.tests.test_access import short_token
 from holodrive.realtime.tests.test_limits import Clock
 from holodrive.realtime.wire import LoggedEvent
 from holodrive.realtime.writers import UvicornWriter
-from testing.client import access_token
+from testing.client import Socket, access_token
 from testing.patience import PATIENCE
 from testing.soak.attackers import KINDS, frame
 
@@ -67,6 +67,7 @@ class Line:
         self.server = server.RealtimeServer(application, endpoints=["none"])
         self.server.connections = {}
         self.server.ws_factory = WebSocketFactory(self.server)
+        self.server.http_factory = MagicMock()  # no HTTP is spoken here
         self.server._configure()
         self.transport = StringTransport(lenient=True)
         self.transport.registerProducer(object(), True)  # the HTTP request's
@@ -289,6 +290,15 @@ def test_the_budget_follows_a_higher_limit_of_frames(settings, clock):
     assert budget.room(0)
 
 
+def test_a_new_socket_may_send_a_higher_burst_at_once(settings, clock):
+    settings.REALTIME_FRAMES_BURST = 300
+    budget = Inflow(clock)
+    for _ in range(300):
+        assert budget.room(0)
+        budget.begun(1, True, 10)
+    assert not budget.room(0)
+
+
 # Several sockets of one address or user
 
 
@@ -495,3 +505,25 @@ async def test_connects_that_are_refused_wait_and_those_who_join_pay_nothing(
     assert not waiting.done()
     clock.now += 1
     assert await (await waiting).closed() == 4404
+
+
+@db
+@pytest.mark.parametrize(
+    ("kind", "is_answered"), [(ANNOUNCE_RESTART, True), ("websocket.disconnect", False)]
+)
+async def test_a_connect_that_waits_is_refused_when_the_server_stops(
+    monkeypatch, settings, kind, is_answered
+):
+    settings.REALTIME_FAILED_CONNECTS_PER_ADDRESS = 60
+    monkeypatch.setattr(Newcomers, "admit", lambda *_: None)
+    sent = []
+
+    async def send(message):
+        sent.append(message["type"])
+
+    received = asyncio.Queue()
+    for each in ("websocket.connect", kind):
+        received.put_nowait({"type": each})
+    scope = Socket("/ws/x", {}, []).scope
+    await consumer.UnknownEndpoint(scope, received.get, send).run()
+    assert sent == ["websocket.close"] * is_answered
