@@ -49,6 +49,8 @@ def read_in_turns(handler: ASGIHandler) -> None:
             await send_response(response, send)
         finally:
             open_streams[address] -= 1
+            if not open_streams[address]:
+                del open_streams[address]
 
     handler.send_response = send_in_turns  # type: ignore[method-assign]
 
