@@ -93,7 +93,8 @@ class Subscription:
             self._keep(seq, frame)
         elif seq > self.cursor:
             self.cursor = seq
-            self.outbox.send(frame if frame.owner != self.user_id else frame.own)
+            own = frame.own
+            self.outbox.send(frame if own is None or frame.owner != self.user_id else own)
             if frame.removes == self.user_id:
                 self.hold()  # nothing behind it goes out before the right to be here is known
                 self.on_removed()

@@ -41,7 +41,7 @@ class SharedFrame:
     def __init__(self, text: str, removes: int = 0) -> None:
         self.text = text
         self.owner = 0  # the id of a user who gets `own` in its place
-        self.own = self
+        self.own: SharedFrame | None = None  # never itself: a circle lives until a collection
         self.bytes = text_frame(text)
         self.removes = removes  # the id of the user whose right to be in the stream ends here
 
