@@ -284,6 +284,13 @@ def test_it_is_asked_for_by_name(person, monkeypatch):
     assert not get_user_model().objects.filter(username=person.username).exists()
 
 
+def test_without_a_terminal_it_refuses_instead_of_asking(person, monkeypatch):
+    monkeypatch.setattr("sys.stdin", StringIO())
+    with pytest.raises(CommandError, match="--no-input"):
+        call_command("erase_user", person.username)
+    assert get_user_model().objects.filter(username=person.username).exists()
+
+
 def test_it_is_audited_without_a_name(life, person, monkeypatch):
     monkeypatch.setattr(erase_user.getpass, "getuser", lambda: "operator")
     export(person.username)

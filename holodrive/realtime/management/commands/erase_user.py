@@ -52,7 +52,11 @@ class Command(BaseCommand):
         personal.erased.send(type(user), by=by, detail=detail)
 
     def _confirm(self, username: str) -> None:
-        typed = input(f"This cannot be undone. Type the name of who is to be erased ({username}): ")
+        question = f"This cannot be undone. Type the name of who is to be erased ({username}): "
+        try:
+            typed = input(question)
+        except EOFError:
+            raise CommandError("nothing was erased: nobody can be asked (--no-input)") from None
         if typed != username:
             raise CommandError("nothing was erased")
 
