@@ -45,10 +45,9 @@ _DIGITS = re.compile(r"\d{6,}")
 _GROUP, _LETTERS = re.compile(r"\d+"), re.compile(r"[A-Za-z]+")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _HOST = re.compile(r"[A-Za-z]\.[A-Za-z]{2}")  # t.me, gmail.com
-_UUID = re.compile(  # of any version (RFC 9562), without its hyphens
-    r"([\da-f]{8})([\da-f]{4})([1-8][\da-f]{3})([89ab][\da-f]{3})([\da-f]{12})", re.IGNORECASE
-)
-_FEWEST_IN_UUID = 9  # a shorter number than a mobile one is chance
+_HEX = re.compile(r"(?=(?:\d*[a-f]){2})[\da-f]{16,}", re.IGNORECASE)  # UUIDs, random bytes
+_UUID = re.compile(r"(.{8})(.{4})(.{4})(.{4})(.{12})")  # without its hyphens
+_FEWEST_IN_HEX = 9  # a shorter number than a mobile one is chance
 _MOST_DIGITS = 15  # of a number with its country code (E.164)
 
 
@@ -59,8 +58,8 @@ def is_plain_id(id: str, region: str) -> bool:
     if not _PLAIN_ID.fullmatch(id) or _HOST.search(id):
         return False
     joined = _SEPARATORS.sub("", id)
-    if uuid := _UUID.fullmatch(joined):
-        runs = _runs_of_uuid(uuid, region)
+    if _HEX.fullmatch(joined):
+        runs = _runs_of_hex(id, joined, region)
     else:
         digits = "".join(filter(str.isdigit, joined))
         runs = [*_DIGITS.findall(id), *_DIGITS.findall(joined), digits]
@@ -87,18 +86,19 @@ def _padded(id: str, region: str) -> Iterator[str]:
         yield from (digits[found.start() : end + length] for length in lengths)
 
 
-def _runs_of_uuid(uuid: re.Match[str], region: str) -> list[str]:
-    """The digits in which a UUID holds a number by intent: groups without a letter that are padded
-    or a number of the region, and numbers with its country code. Searched as other ids are, 3 % of
-    random ones would hold one.
+def _runs_of_hex(id: str, joined: str, region: str) -> list[str]:
+    """The digits in which hexadecimal ids hold a number by intent: groups without a letter that are
+    padded or a number of the region, and numbers with its country code. Searched as other ids are,
+    3 % of random ones would hold one.
     """
-    groups = uuid.groups()
-    joined = ("".join(groups[start:end]) for start in range(5) for end in range(start + 1, 6))
-    whole = filter(str.isdigit, joined)
+    uuid = _UUID.fullmatch(id)
+    groups = uuid.groups() if uuid else [*filter(None, _SEPARATORS.split(id))]
+    whole = ("".join(run) for start in range(len(groups)) for run in accumulate(groups[start:]))
+    found = (run for run in whole if run.isdigit())
     code = str(country_code_for_region(region))
-    within = (run for run in _DIGITS.findall(uuid[0]) if _bare(run).startswith(code))
-    runs = [*(run for run in whole if run.startswith("0") or _is_valid(run, region)), *within]
-    return [run for run in runs if len(_bare(run)) >= _FEWEST_IN_UUID]
+    within = (run for run in _DIGITS.findall(joined) if _bare(run).startswith(code))
+    runs = [*(run for run in found if run.startswith("0") or _is_valid(run, region)), *within]
+    return [run for run in runs if len(_bare(run)) >= _FEWEST_IN_HEX]
 
 
 def _bare(digits: str) -> str:

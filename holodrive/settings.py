@@ -152,7 +152,7 @@ WEBSOCKET_PORT = env.number("WEBSOCKET_PORT", 9000, at_least=1, at_most=65_535)
 WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}")
 WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [])
 # Nothing inline, nothing of other hosts; and the sockets. (A CSP has no form for an IPv6 address.)
-_sockets = "" if WEBSOCKET_URL.startswith("[") else f"//{WEBSOCKET_URL}"
+_sockets = "" if WEBSOCKET_URL.startswith("[") else f"//{WEBSOCKET_URL.partition('/')[0]}"
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
         "default-src": [SELF],

@@ -18,11 +18,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from holodrive.realtime import auth
 from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.tokens import REFRESH_JTI, SID, RefreshToken
+from holodrive.realtime.wire import TokenExpired
 from push.models import Device
 
 _START = 8  # characters; the 24 that are left are 124 bits
@@ -68,6 +69,18 @@ def of_session(user: Any, session: Any) -> Login:
     expires_at = None if _sessions() is not None else session.get_expiry_date()
     start = key[:_START] if expires_at is None else ""
     return Login(auth.digest(key), start, proof, login_expires_at=expires_at)
+
+
+def refuse_replaced(login: Login) -> None:
+    """Raise TokenExpired if the refresh token that came with this access token is used up: a device
+    stored with it would end at the next push. To be called in the transaction that stores it, so
+    that a refresh at the same moment waits, and then renews the device.
+    """
+    if not login.refresh_jti:
+        return
+    list(OutstandingToken.objects.select_for_update().filter(jti=login.refresh_jti))
+    if BlacklistedToken.objects.filter(token__jti=login.refresh_jti).exists():
+        raise TokenExpired("A refresh has replaced this token: use the newer one.")
 
 
 def living(devices: QuerySet[Device], now: datetime) -> list[Device]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from holodrive.realtime.wire import InvalidMessage, NotFound
 from notifications.models import Notification
-from push import backends
+from push import backends, logins
 from push.logins import Login
 from push.models import CHANNELS, Device, Preference, Push, QuietHours
 
@@ -38,7 +38,8 @@ def register(
     login: Login | None = None,
 ) -> tuple[Device, bool]:
     """The device, and whether it is new to this user. Whose it was before loses it: somebody else
-    has logged in there. The oldest beyond 20 go. Raises InvalidMessage.
+    has logged in there. The oldest beyond 20 go. Raises InvalidMessage, and TokenExpired if a
+    refresh has replaced the token.
     """
     backend = backends.configured().get(CHANNELS[platform])
     if backend is not None:
@@ -48,6 +49,8 @@ def register(
             raise InvalidMessage(str(problem)) from None
     said = {"platform": platform, "keys": keys or {}, "name": name, **(login or Login()).fields}
     with transaction.atomic():
+        if login is not None:
+            logins.refuse_replaced(login)
         owner = Device.objects.filter(token=token).values_list("user", flat=True).first()
         if owner is not None and owner != user.pk:
             Device.objects.filter(token=token).delete()

@@ -135,6 +135,7 @@ def test_the_queries_are_few_and_do_not_grow_with_the_data(admin, make_user):
     few = queries()
     fill(riders, 4_950, 20)
     assert Message.objects.count() == 100_000
+    queries()  # as is that of those that the lists show now
     assert queries() == few
     assert max(few) <= 12
 

@@ -16,6 +16,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.utils.encoding import force_bytes
 from rest_framework_simplejwt.settings import api_settings
 
 from holodrive.realtime import addresses, embedded, keyring, keys, private
@@ -156,7 +157,7 @@ def _keys() -> Iterator[CheckMessage]:
             id="realtime.E005",
         )
     symmetric = api_settings.ALGORITHM.startswith("HS")
-    if symmetric and len(api_settings.SIGNING_KEY.encode()) < _KEY_BYTES:
+    if symmetric and len(force_bytes(api_settings.SIGNING_KEY)) < _KEY_BYTES:
         yield Warning(
             f"The key that signs tokens has fewer than {_KEY_BYTES} bytes.",
             hint="Set a longer JWT_SIGNING_KEY, or SECRET_KEY if that signs them.",

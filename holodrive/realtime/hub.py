@@ -93,8 +93,7 @@ class Subscription:
             self._keep(seq, frame)
         elif seq > self.cursor:
             self.cursor = seq
-            own = frame.own
-            self.outbox.send(frame if own is None or frame.owner != self.user_id else own)
+            self.outbox.send(frame.own if frame.own and frame.owner == self.user_id else frame)
             if frame.removes == self.user_id:
                 self.hold()  # nothing behind it goes out before the right to be here is known
                 self.on_removed()

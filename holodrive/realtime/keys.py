@@ -24,5 +24,5 @@ def published() -> list[str]:
 
 def _is_published(key: str | bytes | None) -> bool:
     text = key.decode(errors="replace") if isinstance(key, bytes) else str(key or "")
-    text = text.strip().lower()
+    text = text.strip(" \t\r\n\"'").lower()  # `docker --env-file` keeps the quotes
     return text in _WHOLE or text.startswith(_BEGINNINGS)

@@ -256,6 +256,18 @@ def test_a_refresh_extends_it_and_only_its_own(user, told):
     assert told(user, days=2) == ["phone"]
 
 
+def test_a_device_of_a_token_that_a_refresh_has_replaced_is_refused(user, told):
+    """Stored with it, the device would end at the next push, and no app would know."""
+    login = log_in(user)
+    before = login.access
+    refresh(login)
+    device = {"platform": "android", "token": "another"}
+    answer = rest(before).post("/api/devices/", device, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
+    assert rest(login.access).post("/api/devices/", device, format="json").status_code == 201
+    assert told(user) == ["another", "phone"]
+
+
 def test_a_refresh_does_not_undo_a_new_password(user, told):
     login = log_in(user)
     update_password(login)
