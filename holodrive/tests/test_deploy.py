@@ -209,7 +209,7 @@ def test_no_token_is_in_the_log_of_nginx_however_it_is_spelled(start_server, pro
             secrets.append(f"eyJ1c2Vy{number}canary")
             ask(front, form.format(jwt.format(secrets[-1])))
             ask(front, f"/elsewhere/{jwt.format(secrets[-1])}")
-    ask(front, "/ws/notifications/the-last-one", length=2_000_000)  # of which nginx says an error
+    ask(front, "/ws/notifications/the-last-one", length=4_000_000)  # of which nginx says an error
     wait_until(lambda: '"GET /ws/notifications/..." 413' in front.logs(), explain=front.logs)
     log = front.logs() + (front.home / "main.log").read_text()
     assert [secret for secret in [*secrets, "the-last-one"] if secret in log] == []
