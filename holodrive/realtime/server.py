@@ -34,7 +34,7 @@ _OPEN = WebSocketProtocol.STATE_OPEN
 
 # What one socket may have waiting for its consumer; above it, reading pauses and TCP pushes back.
 _INBOX_FRAMES = 64
-_INBOX_BYTES = 1024 * 1024
+_INBOX_BYTES = 512 * 1024
 _DRIP_BYTES = 512  # a read of less that begins no frame is a drip
 _FRAMES_IN_A_TURN = 32  # that one socket's consumer takes before the others have theirs
 
