@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from testing.client import access_token, bearer
@@ -53,16 +53,18 @@ class Victim:
         rider = person("rider")
         trip = conversation_of(rider, person("driver"))
         headers = bearer(access_token(rider))
-        self._socket = (dial or self._directly)(
+        opening = (dial or self._directly)(
             f"/ws/chat/{trip.pk}/", additional_headers=headers, open_timeout=_PATIENCE
         )
+        self._stack = ExitStack()
+        self._socket = self._stack.enter_context(opening)
         self._await("connection_established")
 
     def __enter__(self) -> "Victim":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._socket.close()
+        self._stack.close()
 
     def write(self, seconds: float) -> Sample:
         """Write one message after another for so long."""
