@@ -25,6 +25,7 @@ from push.checks import check_backends
 from push.models import Device
 from push.tests.test_fcm import service as fcm_service  # noqa: F401 - a fixture
 from push.tests.test_web_push import keys, show  # noqa: F401 - a fixture
+from testing.patience import PATIENCE
 from testing.push import Browser
 
 pytestmark = pytest.mark.usefixtures("keys")
@@ -316,7 +317,7 @@ def test_an_answer_that_drips_is_cut(where, is_tls, monkeypatch, tmp_path):
     try:
         scheme = "https" if is_tls else "http"
         with session, pytest.raises(requests.RequestException):
-            session.post(f"{scheme}://localhost:{service.port}/", data=b"x", timeout=5)
+            session.post(f"{scheme}://localhost:{service.port}/", data=b"x", timeout=PATIENCE)
     finally:
         service.close()
 

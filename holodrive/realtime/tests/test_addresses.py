@@ -10,6 +10,7 @@ from django.test import RequestFactory
 from holodrive.realtime import addresses, hub, status
 from holodrive.realtime.addresses import address_of_request, address_of_scope, client_address
 from holodrive.realtime.management.commands.realtime import _screen as screen
+from testing.patience import patience
 from testing.services import ROOT
 
 PROXY, BALANCER, CLIENT = "127.0.0.1", "10.0.0.7", "203.0.113.1"
@@ -192,7 +193,7 @@ def test_a_wrong_value_stops_the_start_with_one_sentence(name, value):
         env=os.environ | {name: value},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patience(120),
     )
     assert run.returncode != 0
     assert run.stderr.splitlines()[-1].count(f"{name}=") == 1

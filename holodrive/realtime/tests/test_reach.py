@@ -29,6 +29,7 @@ from holodrive.realtime.tests.test_commands import (  # noqa: F401 - fixtures
     wait_for,
 )
 from testing.client import wait_until
+from testing.patience import START
 from testing.services import ROOT, free_port
 
 GOOD_KEY = "q7Zr-0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -198,7 +199,7 @@ def test_no_other_server_starts_with_a_published_key(project, kind):  # noqa: F8
         env=project.environment | {"DEBUG": "off"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
     )
     assert run.returncode != 0
     assert "error: SECRET_KEY: a key that is published" in run.stderr
