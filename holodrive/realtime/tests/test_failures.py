@@ -27,6 +27,7 @@ from testing.server import ServerProcess
 from testing.services import ROOT, PostgreSQL, free_port
 
 RECONCILED = 4.0  # seconds: an event without a wake-up is promised within 3
+PASSWORD = "known-to-these-tests"
 TRIP = 2  # the demo's trip of rider and driver
 CHAT, HISTORY = f"/ws/chat/{TRIP}/", f"/api/conversations/{TRIP}/messages/"
 QUEUE, NOTES = "/ws/support/", f"/ws/support/notes/{TRIP}/"
@@ -42,6 +43,18 @@ def manage(url, *arguments):
         timeout=patience(120),
     )
     assert run.returncode == 0, run.stderr
+
+
+def fill(url):
+    """The demo's people, with a password that is not published: without DEBUG nobody serves it."""
+    manage(url, "demo")
+    code = (
+        "from django.contrib.auth import get_user_model\n"
+        "for user in get_user_model().objects.all():\n"
+        f"    user.set_password({PASSWORD!r})\n"
+        "    user.save()"
+    )
+    manage(url, "shell", "--no-imports", "-c", code)
 
 
 class SQLite:
@@ -112,7 +125,7 @@ class Cluster:
 def demo_file(tmp_path_factory):
     file = tmp_path_factory.mktemp("demo") / "demo.sqlite3"
     manage(f"sqlite:///{file}", "migrate", "-v", "0")
-    manage(f"sqlite:///{file}", "demo")
+    fill(f"sqlite:///{file}")
     return file
 
 
@@ -128,7 +141,7 @@ def cluster():
     except FileNotFoundError as problem:
         missing("A failing PostgreSQL", str(problem))
     manage(postgresql.url, "migrate", "-v", "0")
-    manage(postgresql.url, "demo")
+    fill(postgresql.url)
     yield Cluster(postgresql)
     postgresql.stop()
 
@@ -204,7 +217,7 @@ class Place:
         self.sockets = []
 
     def headers(self, name):
-        body = {"username": name, "password": "holodrive-demo"}
+        body = {"username": name, "password": PASSWORD}
         status, tokens = self.server.request("POST", "/api/token/", body)
         assert status == 200, tokens
         return bearer(tokens["access"])
