@@ -1,4 +1,7 @@
-"""The refusals that are said ahead of Django: under /api/ in the shape of all its errors."""
+"""HTTP refusals made before Django sees the request, and the error codes of all HTTP statuses.
+
+Under /api/ they have the shape of every other REST error.
+"""
 
 import json
 from typing import Any
@@ -8,9 +11,16 @@ from holodrive.realtime.credentials import Scope
 from holodrive.realtime.wire import ErrorCode
 
 RETRY_SECONDS = 2
-_CODES = {
+CODES = {
+    400: ErrorCode.INVALID_MESSAGE,
+    401: ErrorCode.UNAUTHENTICATED,
+    403: ErrorCode.FORBIDDEN,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    406: ErrorCode.INVALID_MESSAGE,
     408: ErrorCode.INVALID_MESSAGE,
     413: ErrorCode.TOO_LARGE,
+    415: ErrorCode.INVALID_MESSAGE,
     429: ErrorCode.RATE_LIMITED,
     431: ErrorCode.TOO_LARGE,
     503: ErrorCode.UNAVAILABLE,
@@ -18,18 +28,22 @@ _CODES = {
 TEXTS = {
     408: "The request took too long to arrive.",
     413: "The body is too large.",
-    429: "Too many requests of this address are open.",
+    429: "Too many requests: try again in a moment.",
     431: "The headers are too large.",
     503: "The server is busy: try again in a moment.",
 }
 _RETRYABLE = (429, 503)
 
 
-def headers_and_body(path: str, status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """The connection ends with it: what is left of the request is not read."""
+def headers_and_body(
+    path: str, status: int, retry_after: int = RETRY_SECONDS
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return the headers and body of a refusal. It ends the connection, so the rest of the request
+    is not read. `retry_after` is in seconds.
+    """
     metrics.requests_refused.labels(status).inc()
     if path.startswith("/api/"):
-        shown: dict[str, Any] = {"code": _CODES[status], "message": TEXTS[status]}
+        shown: dict[str, Any] = {"code": CODES[status], "message": TEXTS[status]}
         if status in _RETRYABLE:
             shown["retryable"] = True
         kind, body = b"application/json", json.dumps(shown).encode()
@@ -42,11 +56,11 @@ def headers_and_body(path: str, status: int) -> tuple[list[tuple[bytes, bytes]],
         (b"connection", b"close"),
     ]
     if status in _RETRYABLE:
-        headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
+        headers.append((b"retry-after", str(retry_after).encode()))
     return headers, body
 
 
-async def refuse(scope: Scope, send: Any, status: int) -> None:
-    headers, body = headers_and_body(scope["path"], status)
+async def refuse(scope: Scope, send: Any, status: int, retry_after: int = RETRY_SECONDS) -> None:
+    headers, body = headers_and_body(scope["path"], status, retry_after)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -17,6 +17,7 @@ from holodrive.realtime.addresses import address_of_scope
 from holodrive.realtime.bodies import BoundedBodies
 from holodrive.realtime.credentials import ASGIApp, Scope
 from holodrive.realtime.places import Places
+from holodrive.realtime.recent_refusals import recent_refusals
 from holodrive.realtime.streams import read_in_turns
 from holodrive.realtime.threads import RequestThread, working
 
@@ -41,7 +42,9 @@ class BoundedRequests:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         address = address_of_scope(scope)
-        if self._open[address] >= _OPEN_OF_ONE:
+        if seconds := recent_refusals.seconds_left(address, scope):
+            await answers.refuse(scope, send, 429, seconds)
+        elif self._open[address] >= _OPEN_OF_ONE:
             await answers.refuse(scope, send, 429)
         elif self._open.total() >= _OPEN:
             await answers.refuse(scope, send, 503)

@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler, set_rollback
 from rest_framework_simplejwt.exceptions import ExpiredTokenError
 
+from holodrive.realtime.answers import CODES, RETRY_SECONDS
 from holodrive.realtime.database import FAULTS, unavailable
 from holodrive.realtime.parsing import JsonParser
 from holodrive.realtime.rest_budget import ROWS_OF_A_UNIT, SEARCH, WithinBudget, charge
@@ -37,18 +38,6 @@ from holodrive.realtime.wire import (
 S = TypeVar("S", bound=msgspec.Struct)
 R = TypeVar("R", bound=HttpResponseBase)
 _LIMIT, _MOST = 50, 100
-_RETRY_SECONDS = 2
-_CODES = {
-    400: ErrorCode.INVALID_MESSAGE,
-    401: ErrorCode.UNAUTHENTICATED,
-    403: ErrorCode.FORBIDDEN,
-    404: ErrorCode.NOT_FOUND,
-    405: ErrorCode.METHOD_NOT_ALLOWED,
-    406: ErrorCode.INVALID_MESSAGE,
-    413: ErrorCode.TOO_LARGE,
-    415: ErrorCode.INVALID_MESSAGE,
-    429: ErrorCode.RATE_LIMITED,
-}
 
 
 def error_response(problem: Exception, context: dict[str, Any]) -> Response | None:
@@ -65,7 +54,7 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
     response = exception_handler(problem, context)
     if response is None:
         return None
-    code = _CODES.get(response.status_code, ErrorCode.INTERNAL)
+    code = CODES.get(response.status_code, ErrorCode.INTERNAL)
     if isinstance(problem, exceptions.ParseError):
         code = ErrorCode.INVALID_JSON
     elif isinstance(problem.__cause__, ExpiredTokenError):
@@ -78,7 +67,7 @@ def _refusal(problem: RealtimeError) -> Response:
     shown = {"code": problem.code, "message": problem.message, **problem.details}
     if not problem.retryable:
         return Response(shown, status=problem.status)
-    headers = {"Retry-After": str(_RETRY_SECONDS)}
+    headers = {"Retry-After": str(RETRY_SECONDS)}
     return Response(shown | {"retryable": True}, status=problem.status, headers=headers)
 
 

@@ -16,6 +16,7 @@ from rest_framework.throttling import BaseThrottle
 
 from holodrive.realtime.addresses import address_of_request
 from holodrive.realtime.limits import Bucket, Buckets, Clock
+from holodrive.realtime.recent_refusals import recent_refusals
 
 SEARCH = 10
 PASSWORD = 20  # forty at once of one address, a carrier's perhaps; hashing.py bounds what they cost
@@ -72,6 +73,8 @@ class WithinBudget(BaseThrottle):
         self._seconds = _budgets.seconds_until_allowed(key, rate)
         if not self._seconds:
             _budgets.charge(key, rate, getattr(view, "work", 1))
+        elif (scope := getattr(request._request, "scope", None)) is not None:  # none under WSGI
+            recent_refusals.note(address_of_request(request._request), scope, self._seconds)
         return not self._seconds
 
     def wait(self) -> float:

@@ -1704,6 +1704,13 @@ DEFENCES = (
         "        return address, rate * _ADDRESS",
         f"{_T}/test_places.py::test_without_a_login_the_address_counts_for_each_view",
     ),
+    Defence(
+        "HTTP: a user over budget is refused ahead of Django",
+        f"{_R}/requests.py",
+        "        if seconds := recent_refusals.seconds_left(address, scope):",
+        "        if seconds := 0:",
+        f"{_T}/test_recent_refusals.py::test_a_user_over_budget_reaches_no_view_until_the_debt_is_paid",
+    ),
     # Cost budgets
     Defence(
         "what a socket sends is judged before it is parsed",

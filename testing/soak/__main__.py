@@ -26,6 +26,7 @@ PROOFS = (
     "budgets",
     "http_budgets",
 )
+_MOST_DETAILS = 60  # every kind of attack of one proof
 
 
 def main() -> int:
@@ -100,7 +101,7 @@ def _progress(text: str) -> None:
 def _report(name: str, verdict: Verdict, seconds: float) -> None:
     _progress("")
     print(f"{name} ({verdict.where}; {seconds:.0f} s): {verdict}", flush=True)
-    for detail in verdict.details[:20]:
+    for detail in verdict.details[:_MOST_DETAILS]:
         print(f"  {detail}", flush=True)
 
 
