@@ -19,23 +19,43 @@ from testing import outcomes
 from testing.outcomes import Outcomes
 from testing.services import program
 
-# These choose their database themselves, or have none: once is enough.
+# These choose their database themselves, have none, or ask nothing of it in which databases differ.
 ONCE = (
     "chat/tests/test_console.py",
+    "chat/tests/test_events.py",
     "holodrive/accounts/tests/test_login.py",
+    "holodrive/realtime/tests/test_access_logs.py",
+    "holodrive/realtime/tests/test_addresses.py",
     "holodrive/realtime/tests/test_backpressure.py",
     "holodrive/realtime/tests/test_brokers.py",
+    "holodrive/realtime/tests/test_budgets.py",
     "holodrive/realtime/tests/test_checks.py",
+    "holodrive/realtime/tests/test_clients.py",
     "holodrive/realtime/tests/test_commands.py",
     "holodrive/realtime/tests/test_failures.py",
+    "holodrive/realtime/tests/test_garbage.py",
+    "holodrive/realtime/tests/test_header_types.py",
     "holodrive/realtime/tests/test_java_client.py",
     "holodrive/realtime/tests/test_javascript_client.py",
+    "holodrive/realtime/tests/test_layer.py",
+    "holodrive/realtime/tests/test_limits.py",
+    "holodrive/realtime/tests/test_origins.py",
+    "holodrive/realtime/tests/test_outbox.py",
+    "holodrive/realtime/tests/test_places.py",
+    "holodrive/realtime/tests/test_reach.py",
+    "holodrive/realtime/tests/test_recent_refusals.py",
+    "holodrive/realtime/tests/test_redaction.py",
     "holodrive/realtime/tests/test_status.py",
     "holodrive/realtime/tests/test_stop.py",
     "holodrive/realtime/tests/test_tracing.py",
+    "holodrive/realtime/tests/test_wire.py",
     "notifications/tests/test_alerts.py",
     "notifications/tests/test_bell.py",
     "notifications/tests/test_bell_for_all.py",
+    "notifications/tests/test_events.py",
+    "push/tests/test_endpoints.py",
+    "push/tests/test_fcm.py",
+    "push/tests/test_quiet.py",
     "push/tests/test_service_worker.py",
     "holodrive/asyncapi",
     "holodrive/loadtest",
@@ -43,6 +63,7 @@ ONCE = (
     "benchmarks",
     "testing/soak/tests/test_soak.py",
     "testing/sabotage",
+    "testing/tests",
 )
 
 
