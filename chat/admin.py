@@ -23,6 +23,7 @@ from chat.models import (
     may_reply,
 )
 from holodrive.realtime import log
+from holodrive.realtime.wire import whole_number
 
 
 def _named(path: str) -> list[str]:
@@ -278,6 +279,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
-        if search_term.isascii() and search_term.isdigit() and len(search_term) < 19:
-            found |= queryset.filter(conversation=int(search_term))
+        number = whole_number(search_term)
+        if number is not None:
+            found |= queryset.filter(conversation=number)
         return found, may_have_duplicates

@@ -14,7 +14,7 @@ from chat import audit, events, looks, overview, queue_events, services, workflo
 from chat.models import is_support
 from holodrive.realtime import log, schema
 from holodrive.realtime.rest import Page, View, answer, page, page_limit, query_text, read_body
-from holodrive.realtime.wire import Forbidden, InvalidMessage
+from holodrive.realtime.wire import Forbidden, InvalidMessage, host_id
 from notifications import services as notifications
 
 _CHOICES = ("filter", "kind", "q")
@@ -90,10 +90,11 @@ class Conversations(View):
     def _open(self, user: Any, asked: events.OpenConversation) -> services.OpenedConversation:
         if asked.kind == "support":
             return services.open_support(user=user, subject=asked.subject)
-        assert asked.rider is not None
-        assert asked.driver is not None
+        rider, driver = host_id(asked.rider), host_id(asked.driver)
+        assert rider is not None
+        assert driver is not None
         trip = services.open_trip_as(
-            staff=user, rider_id=asked.rider, driver_id=asked.driver, closes_at=asked.closes_at
+            staff=user, rider_id=rider, driver_id=driver, closes_at=asked.closes_at
         )
         return services.OpenedConversation(trip, created=True)
 

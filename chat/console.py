@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from chat import events
 from chat.models import ADD_NOTES, ASSIGN, CHANGE, REPLY, UNMASK, VIEW_NOTES, is_support, may_reply
+from holodrive.realtime.wire import readable
 
 # Which parts of the page are shown. The server asks again whenever one is used.
 _SHOWN_BY_PERMISSION = (CHANGE, ASSIGN, VIEW_NOTES, ADD_NOTES, UNMASK)
@@ -42,7 +43,7 @@ def _settings(request: HttpRequest) -> dict[str, Any]:
     return {
         "api": reverse("conversations").removesuffix("conversations/"),
         "websocket_url": settings.WEBSOCKET_URL,
-        "me": {"user_id": user.pk, "name": events.name_of(user)},
+        "me": {"user_id": readable(user.pk), "name": events.name_of(user)},
         "permissions": [*permissions, REPLY] if may_reply(user) else permissions,
         "longest_message": events.LONGEST_MESSAGE,
         "change_url": reverse("admin:chat_conversation_change", args=("0",)),

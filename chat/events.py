@@ -2,21 +2,25 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 from django.conf import settings
 
 from chat import masking
 from holodrive.realtime.wire import (
+    ANY_TEXT,
+    NOT_BLANK,
     Command,
     Event,
     Frame,
+    HostIdentifier,
     Identifier,
     Own,
     Removal,
     Welcome,
     checked_text,
+    json_of,
     timestamp,
     timestamp_if,
 )
@@ -242,7 +246,9 @@ def is_message_of(event: str, user_id: int) -> bool:
     """Whether a finished frame is a new message of that user. (A text cannot hold what is looked
     for: its quotes are escaped.)
     """
-    return event.startswith('{"type":"chat_message",') and f'"sender_id":{user_id},' in event
+    return (
+        event.startswith('{"type":"chat_message",') and f'"sender_id":{json_of(user_id)},' in event
+    )
 
 
 def conversation_state(row: "Conversation") -> ConversationState:
@@ -297,7 +303,7 @@ def _neutral_name(user: Any) -> str:
 class MessageText(Command, kw_only=True):
     """1 to 4,000 code points, not blank, stored as sent."""
 
-    message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
+    message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE, extra_json_schema=NOT_BLANK)]
 
     def __post_init__(self) -> None:
         if not checked_text(self.message).strip():
@@ -307,7 +313,9 @@ class MessageText(Command, kw_only=True):
 class SendMessage(MessageText, kw_only=True, tag="chat_message"):
     """Each client_message_id is stored once."""
 
-    client_message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    client_message_id: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema=ANY_TEXT)] | None
+    ) = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -411,9 +419,17 @@ class OpenConversation(msgspec.Struct, kw_only=True):
     """`rider`, `driver` (user ids) and `closes_at` are of trips, which only staff opens."""
 
     kind: Literal["support", "trip"] = "support"
-    subject: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    rider: Identifier | None = None
-    driver: Identifier | None = None
+    more_schema: ClassVar[dict[str, Any]] = {
+        "if": {"properties": {"kind": {"const": "trip"}}, "required": ["kind"]},
+        "then": {
+            "properties": {key: {"type": ["integer", "string"]} for key in ("rider", "driver")},
+            "required": ["rider", "driver"],
+        },
+    }
+
+    subject: Annotated[str, msgspec.Meta(max_length=200, extra_json_schema=ANY_TEXT)] = ""
+    rider: HostIdentifier | None = None
+    driver: HostIdentifier | None = None
     closes_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from chat.events import LONGEST_MESSAGE, name_of
-from holodrive.realtime.wire import Event, Welcome, checked_text, timestamp
+from holodrive.realtime.wire import ANY_TEXT, NOT_BLANK, Event, Welcome, checked_text, timestamp
 
 if TYPE_CHECKING:
     from chat.models import Note
@@ -72,11 +72,16 @@ def note(row: "Note") -> NoteAdded:
 # Over REST only
 
 
+_NoteText = Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE, extra_json_schema=NOT_BLANK)]
+
+
 class AddNote(msgspec.Struct, kw_only=True):
     """1 to 4,000 code points, not blank; each client_note_id is stored once."""
 
-    text: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
-    client_note_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    text: _NoteText
+    client_note_id: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema=ANY_TEXT)] | None
+    ) = None
 
     def __post_init__(self) -> None:
         _refuse_blank(self.text)
@@ -84,7 +89,7 @@ class AddNote(msgspec.Struct, kw_only=True):
 
 
 class EditNote(msgspec.Struct, kw_only=True):
-    text: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
+    text: _NoteText
 
     def __post_init__(self) -> None:
         _refuse_blank(self.text)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 
 from chat.events import Kind, MessagePreview, Person, Priority, Status, name_of, person
-from holodrive.realtime.wire import Event, Frame, Identifier, Welcome, timestamp, timestamp_if
+from holodrive.realtime.wire import Event, Frame, HostIdentifier, Welcome, timestamp, timestamp_if
 
 if TYPE_CHECKING:
     from chat.models import Conversation, Participant
@@ -101,9 +101,16 @@ def priority_of(row: "Conversation") -> Any:
 class ChangeConversation(msgspec.Struct, kw_only=True):
     """At least one; `snoozed_until` goes with the status `snoozed`."""
 
+    more_schema: ClassVar[dict[str, Any]] = {
+        "minProperties": 1,
+        "if": {"properties": {"status": {"const": "snoozed"}}, "required": ["status"]},
+        "then": {"required": ["snoozed_until"]},
+        "else": {"not": {"required": ["snoozed_until"]}},
+    }
+
     status: Status | msgspec.UnsetType = msgspec.UNSET
     snoozed_until: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType = msgspec.UNSET
-    assignee: Identifier | msgspec.UnsetType | None = msgspec.UNSET
+    assignee: HostIdentifier | msgspec.UnsetType | None = msgspec.UNSET
     priority: Priority | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:

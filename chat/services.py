@@ -30,6 +30,7 @@ from holodrive.realtime.wire import (
     InvalidMessage,
     NotFound,
     timestamp,
+    whole_number,
 )
 from notifications import services as notifications
 
@@ -45,9 +46,10 @@ __all__ = ["Draft", "SentMessage", "send_message", "send_messages"]  # of sendin
 
 def conversation_id(text: str) -> int:
     """The id in a URL. What cannot be one is no conversation: raises NotFound, as for any other."""
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > MAX_INTEGER:
+    number = whole_number(text)
+    if number is None:
         raise no_such_conversation()
-    return int(text)
+    return number
 
 
 def conversation_for(user: Any, id: int) -> Conversation:

@@ -35,6 +35,7 @@ from holodrive.realtime.wire import (
     InvalidMessage,
     NotFound,
     RealtimeError,
+    host_id,
     timestamp,
 )
 
@@ -114,7 +115,7 @@ def change(
         conversation = conversation_for(user, conversation_id)
         changed: set[str] = set()
         if changes.assignee is not msgspec.UNSET:
-            changed |= _assign(user, conversation, changes.assignee)
+            changed |= _assign(user, conversation, host_id(changes.assignee))
         if changes.priority is not msgspec.UNSET:
             changed |= _set_priority(user, conversation, changes.priority)
         if changes.status is not msgspec.UNSET:

@@ -41,7 +41,7 @@ class NotificationBody(msgspec.Struct, kw_only=True):
     message: str
     notification_type: str
     related_object_type: str
-    related_object_id: int | None
+    related_object_id: int | str | None  # a string beyond 2^53-1, as every such integer
     data: dict[str, Any]
     created_at: str
     status: str

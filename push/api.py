@@ -11,12 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from holodrive.realtime.rest import View, answer, read_body
-from holodrive.realtime.wire import checked_text, timestamp
+from holodrive.realtime.wire import ANY_TEXT, checked_text, timestamp
 from push import backends, logins, services
 from push.models import Device, Preference, QuietHours
 from push.quiet import zone
 
-_Key = Annotated[str, msgspec.Meta(max_length=200)]
+_Key = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema=ANY_TEXT)]
 
 
 class RegisterDevice(msgspec.Struct, kw_only=True):
@@ -25,9 +25,9 @@ class RegisterDevice(msgspec.Struct, kw_only=True):
     """
 
     platform: Literal["android", "ios", "web"]
-    token: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=1000, extra_json_schema=ANY_TEXT)]
     keys: Annotated[dict[_Key, _Key], msgspec.Meta(max_length=5)] = {}
-    name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    name: Annotated[str, msgspec.Meta(max_length=100, extra_json_schema=ANY_TEXT)] = ""
 
     def __post_init__(self) -> None:
         for text in (self.token, self.name, *self.keys, *self.keys.values()):
@@ -113,7 +113,8 @@ class PushOffer(View):
         )
 
 
-_Clock = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+# Its length, because $ also matches ahead of a final newline.
+_Clock = Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", max_length=5)]
 
 
 class QuietItem(msgspec.Struct, kw_only=True):
@@ -134,7 +135,7 @@ class QuietItem(msgspec.Struct, kw_only=True):
 class Wish(msgspec.Struct, kw_only=True):
     """Whether notifications of that category (their `notification_type`) go to that channel."""
 
-    category: Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+    category: Annotated[str, msgspec.Meta(min_length=1, max_length=50, extra_json_schema=ANY_TEXT)]
     channel: Literal["mobile", "web"]
     is_enabled: bool
 

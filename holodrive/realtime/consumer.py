@@ -4,7 +4,6 @@ A subclass says which stream a socket joins, what its first frame is, and which 
 """
 
 import asyncio
-import json
 import logging
 import time
 import uuid
@@ -570,15 +569,11 @@ class RealtimeConsumer:
         asked = parse_qs(self.scope.get("query_string", b"").decode("latin1")).get("last_seq")
         if not asked:
             return None
-        try:
-            frame = json.dumps({"type": "resume", "last_seq": int(asked[0])})
-            command = wire.CommandReader((wire.Resume,), 0).read(frame)
-        except (ValueError, RealtimeError):
+        last_seq = wire.whole_number(asked[0])
+        if last_seq is None:
             problem = wire.InvalidMessage("last_seq must be a whole number, 0 or more.", "resume")
             self.send_error(problem)
-            return None
-        assert isinstance(command, wire.Resume)
-        return command.last_seq
+        return last_seq
 
 
 async def _identify_by(credential: Credential | None, cookie: str | None) -> auth.Identity:

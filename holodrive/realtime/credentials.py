@@ -129,12 +129,11 @@ def _authorization(scope: Scope) -> Credential | None:
 
 
 def _subprotocol(scope: Scope) -> Credential | None:
-    match scope.get("subprotocols"):
-        case ["jwt", token, *_]:
-            return Credential(token)
-        case ["jwt"]:
-            return Credential("")
-    return None
+    """The offer after `jwt`, wherever that stands: a library may put offers of its own first."""
+    offers = [*scope.get("subprotocols", ())]
+    if "jwt" not in offers:
+        return None
+    return Credential(next(iter(offers[offers.index("jwt") + 1 :]), ""))
 
 
 def answered_subprotocol(scope: Scope) -> str | None:

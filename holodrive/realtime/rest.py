@@ -26,13 +26,14 @@ from holodrive.realtime.parsing import JsonParser
 from holodrive.realtime.rest_budget import ROWS_OF_A_UNIT, SEARCH, WithinBudget, charge
 from holodrive.realtime.tokens import TokenAuthentication
 from holodrive.realtime.wire import (
-    MAX_INTEGER,
     ErrorCode,
     InvalidMessage,
     NotFound,
     RealtimeError,
     TooLarge,
     checked_text,
+    readable,
+    whole_number,
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -59,12 +60,13 @@ def error_response(problem: Exception, context: dict[str, Any]) -> Response | No
         code = ErrorCode.INVALID_JSON
     elif isinstance(problem.__cause__, ExpiredTokenError):
         code = ErrorCode.TOKEN_EXPIRED
-    response.data = {"code": code, "message": _sentence(problem, response.data)}
+    # A plain string: the YAML renderer of the schema page has no form for an enum.
+    response.data = {"code": code.value, "message": _sentence(problem, response.data)}
     return response
 
 
 def _refusal(problem: RealtimeError) -> Response:
-    shown = {"code": problem.code, "message": problem.message, **problem.details}
+    shown = {"code": problem.code.value, "message": problem.message, **problem.details}
     if not problem.retryable:
         return Response(shown, status=problem.status)
     headers = {"Retry-After": str(RETRY_SECONDS)}
@@ -143,7 +145,7 @@ def read_body(request: Request, struct: type[S]) -> S:
 
 def answer(content: Any, status: int = 200, **headers: str) -> Response:
     """A struct (or a list of them) as the response."""
-    return Response(msgspec.to_builtins(content), status=status, headers=headers)
+    return Response(readable(msgspec.to_builtins(content)), status=status, headers=headers)
 
 
 class Page(msgspec.Struct, kw_only=True):
@@ -198,6 +200,7 @@ def _number(request: Request, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > MAX_INTEGER:
+    number = whole_number(text)
+    if number is None:
         raise InvalidMessage(f"{name} must be a whole number from 0 to 2^63-1.")
-    return int(text)
+    return number

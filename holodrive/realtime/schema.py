@@ -10,7 +10,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction, OpenApiParameter
 
-from holodrive.realtime.wire import Command, ErrorCode
+from holodrive.realtime.wire import MAX_INTEGER, Command, ErrorCode
 
 _COMPONENT = "#/components/schemas/{name}"
 
@@ -24,7 +24,9 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 class StructExtension(OpenApiSerializerExtension):
-    """A msgspec struct as a component, with the structs that it is made of."""
+    """A msgspec struct as a component, with the structs that it is made of. `more_schema` of a
+    struct are rules about several of its fields.
+    """
 
     target_class = msgspec.Struct
     match_subclasses = True
@@ -35,6 +37,7 @@ class StructExtension(OpenApiSerializerExtension):
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
         _, parts = msgspec.json.schema_components([self.target], ref_template=_COMPONENT)
+        parts[self.target.__name__] |= getattr(self.target, "more_schema", {})
         if issubclass(self.target, Command):
             _forget_type(parts[self.target.__name__])
         own: dict[str, Any] = parts.pop(self.target.__name__)
@@ -78,18 +81,28 @@ class Schema(AutoSchema):
         return bodies | {"default": problem | {"description": "An error."}}
 
 
-def _query(name: str, kind: type, description: str, **more: Any) -> OpenApiParameter:
+_NUMBER: Any = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
+_CURSOR: Any = {"type": "string", "pattern": "^([01]_)?[0-9]{0,18}_[0-9]{1,18}$"}
+_SOUGHT: Any = {
+    "type": "string",
+    "minLength": 2,
+    "maxLength": 200,
+    "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*[^\s\u0000][^\u0000]*$",
+}
+
+
+def _query(name: str, kind: Any, description: str, **more: Any) -> OpenApiParameter:
     return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=description, **more)
 
 
-LIMIT = _query("limit", int, "Items on the page: 50 unless told, at most 100.")
+LIMIT = _query("limit", _NUMBER, "Items on the page: 50 unless told, at most 100.")
 PAGE = [
-    _query("after_id", int, "Only ids above this one, the oldest first in line."),
-    _query("before_id", int, "Only ids below this one."),
+    _query("after_id", _NUMBER, "Only ids above this one, the oldest first in line."),
+    _query("before_id", _NUMBER, "Only ids below this one."),
     LIMIT,
 ]
-CURSOR = [_query("cursor", str, "The `next` of the page before."), LIMIT]
-CONVERSATION = _query("conversation", int, "Of this conversation.")
+CURSOR = [_query("cursor", _CURSOR, "The `next` of the page before."), LIMIT]
+CONVERSATION = _query("conversation", _NUMBER, "Of this conversation.")
 QUEUE = [
     _query(
         "filter",
@@ -99,6 +112,6 @@ QUEUE = [
         enum=["mine", "unassigned", "all", "closed"],
     ),
     _query("kind", str, "Support only.", enum=["support", "trip"]),
-    _query("q", str, "Support only: in names, subjects and messages; 2 to 200 characters."),
+    _query("q", _SOUGHT, "Support only: in names, subjects and messages; 2 to 200 characters."),
 ]
-SEARCH = [_query("q", str, "The text to find, 2 to 200 characters.", required=True), *PAGE]
+SEARCH = [_query("q", _SOUGHT, "The text to find, 2 to 200 characters.", required=True), *PAGE]

@@ -29,6 +29,7 @@ _CLOSE_SECONDS = 10  # for a client to answer a close
 _CUT_SECONDS = 2  # for one that goes on sending, to see it
 _LEAVE_SECONDS = 2  # for Redis to take the last wake-ups
 _REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
+_REGISTERED_CODES = {*range(1000, 1004), *range(1007, 1015)}
 
 _OPEN = WebSocketProtocol.STATE_OPEN
 
@@ -129,6 +130,21 @@ class FrameWriter:
         protocol.http_headers = protocol.request.headers = protocol.request.params = nothing
         protocol.http_request_data, protocol.clean_headers = b"", ()
         protocol._transport_details = None
+
+
+def answer_to_close(code: int | None, reason: bytes | None) -> int:
+    """Return the code that answers a client's close: its own, if it may stand on the wire (RFC
+    6455, 7.4, and the IANA registry), else 1002; 1007 if the reason is not UTF-8.
+    """
+    if code is None:
+        return 1000
+    if not (code in _REGISTERED_CODES or 3000 <= code <= 4999):
+        return 1002
+    try:
+        (reason or b"").decode()
+    except UnicodeDecodeError:
+        return 1007
+    return code
 
 
 class Protocol(WebSocketProtocol):
@@ -292,6 +308,21 @@ class Protocol(WebSocketProtocol):
         """
         if self.state == _OPEN:
             self.sendCloseFrame(code, encode_truncate(reason, _REASON_BYTES), isReply=False)
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
+        """Answer a close: autobahn says 1000 to any valid code, and cuts the connection before its
+        1002 to an invalid one is out.
+        """
+        if self.state != _OPEN and not self.failedByMe:
+            super().onCloseFrame(code, reasonRaw)
+            return
+        if self.state != _OPEN:  # a close of one byte was refused by its head already
+            self.dropConnection(abort=False)
+            return
+        self.remoteCloseCode, self.wasClean = code, True
+        self.remoteCloseReason = (reasonRaw or b"").decode(errors="replace")
+        self.sendCloseFrame(answer_to_close(code, reasonRaw), isReply=True)
+        self.dropConnection(abort=False)
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         """All closes go through here, autobahn's own too. Little more is read after one."""

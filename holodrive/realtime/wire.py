@@ -5,6 +5,7 @@ kept in a stream's log (and so carries `seq`) is an `Event`.
 """
 
 import json
+import re
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, NamedTuple
@@ -12,8 +13,16 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 MAX_INTEGER = 2**63 - 1  # the largest BIGINT; msgspec's own ints are unbounded
+# Of text fields in the documents: what `checked_text`, and a rule against blank texts, refuse.
+ANY_TEXT = {"pattern": r"^[^\u0000]*$"}
+NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$", "minLength": 1}
+_MOST_DIGITS = len(str(MAX_INTEGER))  # Python refuses to read more than 4,300
+_SAFE_INTEGER = 2**53 - 1  # JavaScript's Number.MAX_SAFE_INTEGER (RFC 8259, 6)
+_LONG_NUMBER = re.compile(rb"\d{16}")  # the digits of the smallest that is not safe
 Identifier = Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+# An id of the host project, such as a user's: as text where JavaScript would round the number.
+HostIdentifier = Identifier | Annotated[str, msgspec.Meta(pattern="^[0-9]{1,19}$", max_length=19)]
 
 
 class CloseCode(IntEnum):
@@ -324,7 +333,46 @@ def error(problem: RealtimeError) -> Error:
 
 
 def encode(frame: Frame) -> str:
-    return msgspec.json.encode(frame).decode()
+    text = msgspec.json.encode(frame)
+    if _LONG_NUMBER.search(text):
+        text = msgspec.json.encode(readable(msgspec.to_builtins(frame)))
+    return text.decode()
+
+
+def readable(content: Any) -> Any:
+    """Return JSON content with every integer beyond 2^53-1 as a string: JavaScript would round it.
+    Ids of host projects (snowflakes) are as large.
+    """
+    if isinstance(content, dict):
+        return {key: readable(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [readable(value) for value in content]
+    if isinstance(content, int) and not -_SAFE_INTEGER <= content <= _SAFE_INTEGER:
+        return str(content)
+    return content
+
+
+def json_of(id: Any) -> str:
+    """Return an id as it stands in a frame."""
+    return msgspec.json.encode(readable(id)).decode()
+
+
+def host_id(id: int | str | None) -> int | None:
+    """Return a `HostIdentifier` as the number that it is. Raises InvalidMessage."""
+    if not isinstance(id, str):
+        return id
+    number = whole_number(id)
+    if not number:
+        raise InvalidMessage("An id is a whole number from 1 to 2^63-1.")
+    return number
+
+
+def whole_number(text: str) -> int | None:
+    """Return the BIGINT that a client wrote in ASCII digits, 0 or more; None for anything else."""
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        return None
+    number = int(text)
+    return number if number <= MAX_INTEGER else None
 
 
 class CommandReader:

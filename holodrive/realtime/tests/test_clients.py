@@ -119,6 +119,8 @@ class Form(NamedTuple):
 
 
 def _forms(endpoint: str, *paths: str) -> Iterator[tuple[str, Form]]:
+    after_another = Form(f"{endpoint}/", {}, ["chat", "jwt", "{token}"])
+    yield f"{endpoint}/ with a subprotocol after another", after_another
     for slash in ("", "/"):
         path = f"{endpoint}{slash}"
         yield f"{path} with Authorization", Form(path, {"Authorization": "Bearer {token}"}, [])

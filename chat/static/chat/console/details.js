@@ -51,7 +51,7 @@ export class DetailsView {
     this.#claim.addEventListener("click", user.onClaim);
     this.#resolve.addEventListener("click", user.onResolve);
     this.#priority.addEventListener("change", () => user.onChange({ priority: this.#priority.value }));
-    this.#assignee.addEventListener("change", () => user.onChange({ assignee: this.#assignee.value ? Number(this.#assignee.value) : null }));
+    this.#assignee.addEventListener("change", () => user.onChange({ assignee: this.#assignee.value || null }));
     this.#status.addEventListener("change", () => {
       const status = this.#status.value;
       const until = new Date(Date.now() + SNOOZE_MS).toISOString();
