@@ -214,7 +214,8 @@ def test_the_schema_is_made_of_the_structs_of_the_wire(document):
     assert components["ChatMessage"]["properties"]["type"] == {"enum": ["chat_message"]}
     assert "SendMessage" in components, sorted(components)
     sent = components["SendMessage"]
-    assert sent["properties"]["message"] == {"type": "string", "maxLength": 4000}
+    message = sent["properties"]["message"]
+    assert (message["type"], message["minLength"], message["maxLength"]) == ("string", 1, 4000)
     assert "type" not in sent["properties"]  # the URL says it
     assert sent["required"] == ["message"]
     assert "rate_limited" in components["ErrorCode"]["enum"]
