@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max, QuerySet
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
@@ -19,8 +20,9 @@ from chat.models import (
     Participant,
     is_support,
 )
-from holodrive.realtime import log
+from holodrive.realtime import log, restoration
 from holodrive.realtime.models import Stream
+from holodrive.realtime.published import publishes
 from holodrive.realtime.wire import timestamp
 
 
@@ -34,7 +36,8 @@ def complete(
     if raw:  # loaddata brings rows, not news
         return
     if instance._state.adding:
-        instance.seq = log.next_seq(events.stream_of(instance.conversation_id))
+        said = Message.objects.filter(conversation=instance.conversation_id)
+        instance.seq = _next_seq(events.stream_of(instance.conversation_id), said)
         instance.is_from_support = is_support(instance.sender)
         instance._edited = False  # type: ignore[attr-defined]
         _mask(instance)
@@ -53,6 +56,15 @@ def complete(
         instance.edited_at = timezone.now()
 
 
+def _next_seq(stream: str, rows: QuerySet[Any]) -> int:
+    """Return the next number of a stream; after a gap if its rows were restored without it (by
+    `loaddata` of chat alone), so that no number is given twice and every client reloads.
+    """
+    seq = log.next_seq(stream)
+    last = rows.aggregate(last=Max("seq"))["last"] if seq == 1 else None
+    return seq if last is None else log.skip(stream, last + restoration.GAP)
+
+
 def _mask(message: Message) -> None:
     """Rider and driver do not get each other's contact details. The text itself is masked, so that
     whatever shows, logs, finds or quotes a message cannot forget to.
@@ -65,7 +77,7 @@ def _mask(message: Message) -> None:
         message.original, message.text = message.text, hidden
 
 
-@receiver(post_save, sender=Message)
+@publishes(Message)
 def publish(
     instance: Message, created: bool, raw: bool = False, together: bool = False, **kwargs: Any
 ) -> None:
@@ -75,10 +87,10 @@ def publish(
     if created:
         own = events.own_part(instance)
         if log.append(stream, events.chat_message(instance), own) != instance.seq:
-            # Of several, each is saved by itself then. Of one, a receiver is ahead of this one.
+            # Of several, each is saved by itself then.
             raise RuntimeError(
-                f"{stream} has moved on before its new message was told. List 'chat' in"
-                " INSTALLED_APPS ahead of apps whose receivers answer messages."
+                f"{stream} has moved on before its new message was published: a receiver of"
+                " pre_save sent another. Send it from a receiver of post_save."
             )
         if not together:
             sending.follow_up([instance], getattr(instance, "_rooms", None))
@@ -120,7 +132,8 @@ def complete_note(
     if raw:
         return
     if instance._state.adding:
-        instance.seq = log.next_seq(note_events.stream_of(instance.conversation_id))
+        written = Note.objects.filter(conversation=instance.conversation_id)
+        instance.seq = _next_seq(note_events.stream_of(instance.conversation_id), written)
         return
     stored = Note.objects.filter(pk=instance.pk).only("text", "deleted_at").first()
     if stored and stored.deleted_at:  # what was taken back stays so
@@ -129,7 +142,7 @@ def complete_note(
         instance._edited, instance.edited_at = True, timezone.now()  # type: ignore[attr-defined]
 
 
-@receiver(post_save, sender=Note)
+@publishes(Note)
 def publish_note(instance: Note, created: bool, raw: bool = False, **kwargs: Any) -> None:
     stream = note_events.stream_of(instance.conversation_id)
     if created and not raw:

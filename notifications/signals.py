@@ -3,11 +3,12 @@
 from typing import Any
 
 import msgspec
-from django.db.models.signals import post_save, pre_save
+from django.db.models.signals import pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
 from holodrive.realtime import log
+from holodrive.realtime.published import publishes
 from notifications import events, hooks
 from notifications.models import Notification, unread_counts
 
@@ -24,7 +25,7 @@ def remember_what_clients_know(instance: Notification, raw: bool = False, **kwar
     instance._known = None if instance._state.adding else _stored(instance)  # type: ignore[attr-defined]
 
 
-@receiver(post_save, sender=Notification)
+@publishes(Notification)
 def append_event(instance: Notification, raw: bool = False, **kwargs: Any) -> None:
     if raw:
         return

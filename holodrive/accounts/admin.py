@@ -13,6 +13,7 @@ from rest_framework.exceptions import Throttled
 from holodrive.accounts.models import User
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime import log
+from holodrive.realtime.admin_erasure import ErasesUsers
 from holodrive.realtime.admin_lookups import StrictLookups
 from notifications.announcements import NotifiesUsers
 
@@ -35,7 +36,7 @@ admin.site.login_form = LoginForm
 
 
 @admin.register(User)
-class UserAdmin(StrictLookups, NotifiesUsers, StockUserAdmin):
+class UserAdmin(StrictLookups, NotifiesUsers, ErasesUsers, StockUserAdmin):
     list_display = ("username", "first_name", "last_name", "role", "is_staff", "is_active")
     list_filter = ("role", "is_staff", "is_active")
     fieldsets: ClassVar[Any] = (

@@ -15,11 +15,11 @@ from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, models
 from django.utils.encoding import force_bytes
 from rest_framework_simplejwt.settings import api_settings
 
-from holodrive.realtime import addresses, embedded, keyring, keys, private
+from holodrive.realtime import addresses, embedded, keyring, keys, private, restoration
 from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
@@ -305,6 +305,26 @@ def check_connections(databases: Sequence[str] | None = None, **kwargs: Any) -> 
             hint="Raise max_connections, lower REALTIME_DATABASE_THREADS (a pool has twice as "
             "many), or put PgBouncer between and set REALTIME_PROCESSES=0.",
             id="realtime.W009",
+        )
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_streams(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Ask whether a part of the database was restored without the other."""
+    if DEFAULT_DB_ALIAS not in (databases or ()):
+        return []
+    try:
+        names = [*restoration.behind()]
+    except DatabaseError:  # before the first migration
+        return []
+    if not names:
+        return []
+    return [
+        Warning(  # `serve` refuses it; `migrate` may have to come first
+            f"{len(names)} streams are behind what was said in them, {names[0]} for one.",
+            hint="A part of the database was restored: run manage.py restored before serving.",
+            id="realtime.W022",
         )
     ]
 

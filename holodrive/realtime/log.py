@@ -38,6 +38,7 @@ _READ = """
     WHERE stream.name = %s AND event.seq > %s ORDER BY event.seq LIMIT %s
 """
 _CORRECT = "UPDATE realtime_stream SET head = head + %s WHERE id IN %s"
+_SET_HEAD = "UPDATE realtime_stream SET head = %s WHERE id = %s"
 # Not bulk_create: with rows as small as these a model instance each is most of the cost.
 _STORE = "INSERT INTO realtime_event (stream_id, seq, text, created_at) VALUES {values}"
 _LOCKED_AT_ONCE = 900  # SQLite in Django 5.2 takes at most 999 parameters a statement
@@ -138,6 +139,12 @@ class _Write:
     def next_seq(self, name: str) -> int:
         stream = self._stream(name)
         return stream.first + stream.appended
+
+    def skip(self, name: str, last: int) -> int:
+        stream = self._stream(name)
+        stream.first = last + 1
+        statements.fetch(_SET_HEAD, stream.first, stream.id)
+        return stream.first
 
     def append(self, name: str, event: wire.Event, own: wire.Own | None) -> int:
         stream = self._stream(name)
@@ -246,6 +253,11 @@ def _limit_waiting() -> None:
 def next_seq(stream: str) -> int:
     """The seq that the next event appended to this stream will get; it must be locked."""
     return _open_write(stream).next_seq(stream)
+
+
+def skip(stream: str, last: int) -> int:
+    """Let a locked stream that has no event yet go on after `last`; return its next seq."""
+    return _open_write(stream).skip(stream, last)
 
 
 def append(stream: str, event: wire.Event, own: wire.Own | None = None) -> int:

@@ -7,6 +7,7 @@ interrupted goes on when the name is gone already.
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from django.apps import apps
@@ -50,6 +51,22 @@ def register(name: str, of: Callable[[Any], Kind]) -> None:
 def kinds(user: Any) -> dict[str, Kind]:
     """The account comes first: whoever is erased is out, and what follows shows no name."""
     return {name: of(user) for name, of in _kinds.items()}
+
+
+def erase(user: Any, *, by: str, at_once: int, until: float) -> bool:
+    """Erase a user's rows, `at_once` in each transaction, until that time (`time.monotonic`).
+    Return whether nothing is left; called again, it goes on.
+    """
+    erased.send(type(user), by=by, detail={"user_id": user.pk, "state": "begun"})
+    done: dict[str, int] = {}
+    # Twice: what was on its way when the account was closed has arrived by then.
+    for name, kind in [*kinds(user).items(), *kinds(user).items()]:
+        for count in kind.erase(at_once) if kind.left() else ():
+            done[name] = done.get(name, 0) + count
+            if monotonic() >= until:
+                return False
+    erased.send(type(user), by=by, detail={"user_id": user.pk, "state": "done", **done})
+    return True
 
 
 def in_batches(rows: models.QuerySet[M], at_once: int = _EXPORTED_AT_ONCE) -> Iterator[list[M]]:

@@ -13,17 +13,41 @@ from django.apps import apps
 from django.db import connection, models, transaction
 from django.db.models import F
 
+from holodrive.realtime import log
 from holodrive.realtime.models import Stream
 from holodrive.realtime.personal import in_batches
 
 GAP = 1_000_000_000  # of 2^53, up to which a number in JSON is exact: nine million restores
 
+_LOOKED_AT = 1000  # of the newest numbered rows: a restore leaves the newest ones wrong
 _streams: list[tuple[Callable[[int], str], type[models.Model]]] = []
+_numbered: list[tuple[Callable[[int], str], type[models.Model], str]] = []
 
 
-def register(stream_of: Callable[[int], str], model: type[models.Model]) -> None:
-    """Each row of that model has a stream of this name, made of its id."""
+def register(
+    stream_of: Callable[[int], str],
+    model: type[models.Model],
+    numbered: type[models.Model] | None = None,
+) -> None:
+    """Each row of that model has a stream of this name, made of its id; rows of `numbered`, which
+    refer to it by its name, keep the `seq` of their event.
+    """
     _streams.append((stream_of, model))
+    if numbered is not None:
+        _numbered.append((stream_of, numbered, f"{model._meta.model_name}_id"))
+
+
+def behind() -> Iterator[str]:
+    """Streams whose next number one of their rows has already, as far as the newest rows show: a
+    part of the database was restored without the other.
+    """
+    for stream_of, model, owner in _numbered:
+        rows = model._base_manager.order_by("-pk").values_list(owner, "seq")[:_LOOKED_AT]
+        newest: dict[str, int] = {}
+        for id, seq in rows:
+            newest[stream_of(id)] = max(seq, newest.get(stream_of(id), 0))
+        heads = log.heads(newest)
+        yield from (name for name, seq in newest.items() if heads.get(name, 0) < seq)
 
 
 def owners() -> int:

@@ -9,15 +9,16 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from chat import services
+from chat import notes, services
 from chat.models import Message
 from holodrive.realtime import log, restoration
+from holodrive.realtime.checks import check_streams
 from holodrive.realtime.models import Stream
 from notifications.models import Notification
 from testing.client import access_token, bearer
 from testing.parts import missing
 from testing.patience import START, patience
-from testing.server import test_database_url
+from testing.server import ServerProcess, test_database_url
 from testing.services import ROOT, program
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -200,3 +201,53 @@ def test_it_may_be_run_again(keeper, trip):
     }
     say(trip, "b")
     assert Message.objects.latest("pk").pk > 2 * restoration.GAP
+
+
+# A part of the database
+
+
+def load(tmp_path, *labels):
+    """What `loaddata` of these apps alone leaves, after the streams were lost."""
+    fixture = tmp_path / "part.json"
+    call_command("dumpdata", *labels, output=fixture, verbosity=0)
+    Stream.objects.all().delete()
+    call_command("loaddata", fixture, verbosity=0)
+
+
+def test_a_conversation_loaded_without_its_stream_goes_on_behind_the_gap(trip, tmp_path):
+    for text in ("one", "two"):
+        Message.objects.create(conversation=trip, sender=trip.rider, text=text)
+    load(tmp_path, "chat")
+    sent = services.send_message(user=trip.rider, conversation_id=trip.pk, text="three").message
+    assert sent.seq == Message.objects.get(text="two").seq + restoration.GAP + 1
+    assert log.heads([f"conversation.{trip.pk}"]) == {f"conversation.{trip.pk}": sent.seq}
+    again = services.send_message(user=trip.rider, conversation_id=trip.pk, text="four").message
+    assert again.seq == sent.seq + 1
+    assert [one.seq for one in log.read(f"conversation.{trip.pk}", 0, 10)] == [sent.seq, again.seq]
+
+
+def test_notes_loaded_without_their_stream_go_on_behind_the_gap(trip, make_user, tmp_path):
+    agent = make_user("admin")
+    first = notes.add_note(user=agent, conversation_id=trip.pk, text="one").note
+    load(tmp_path, "chat")
+    second = notes.add_note(user=agent, conversation_id=trip.pk, text="two").note
+    assert second.seq == first.seq + restoration.GAP + 1
+
+
+def test_a_new_conversation_begins_at_one(trip):
+    assert (
+        services.send_message(user=trip.rider, conversation_id=trip.pk, text="x").message.seq == 1
+    )
+
+
+def test_streams_that_end_before_their_rows_are_found_and_refused_by_serve(trip, server):
+    for text in ("one", "two", "three"):
+        Message.objects.create(conversation=trip, sender=trip.rider, text=text)
+    assert check_streams(["default"]) == []
+    Stream.objects.filter(name=f"conversation.{trip.pk}").update(head=1)
+    assert [one.id for one in check_streams(["default"])] == ["realtime.W022"]
+    assert check_streams(None) == []
+    with pytest.raises(AssertionError, match="run manage\\.py restored before serving"):
+        ServerProcess()
+    call_command("restored", stdout=StringIO(), stderr=StringIO())
+    assert check_streams(["default"]) == []

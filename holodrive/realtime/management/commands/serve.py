@@ -69,6 +69,7 @@ class Command(BaseCommand):
         if metrics:
             answer_metrics(metrics)
         self._check_database()
+        self._check_streams()
         self._check_what_is_served()
         connection.close()
         if reuse_port and connection.vendor == "sqlite":
@@ -148,6 +149,11 @@ class Command(BaseCommand):
             f"warning: DEBUG is on: whoever reaches {host}:{port} can log in as the demo users, "
             "whose password is published, and sees error pages with settings"
         )
+
+    def _check_streams(self) -> None:
+        """A number that is given twice is a message that somebody never gets."""
+        if found := checks.check_streams([DEFAULT_DB_ALIAS]):
+            raise CommandError(f"{found[0].msg} {found[0].hint}")
 
     def _check_what_is_served(self) -> None:
         found = run_checks(
