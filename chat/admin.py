@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from chat import audit, events, membership, overview, queue_events, services, workflow
+from chat import audit, events, membership, queue_events, services, workflow
 from chat.admin_access import ForSupport, ReadOnlyAdmin, Watched
 from chat.models import (
     ASSIGN,
@@ -22,13 +22,13 @@ from chat.models import (
     Participant,
     may_reply,
 )
-from holodrive.realtime import log
+from holodrive.realtime import log, names
 from holodrive.realtime.wire import whole_number
 
 
 def _named(path: str) -> list[str]:
     """To search by: what the console finds a person by."""
-    return [f"{path}__{field}" for field in overview.name_fields()]
+    return [f"{path}__{field}" for field in names.fields()]
 
 
 class ParticipantForm(forms.ModelForm):

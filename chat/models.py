@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from chat import canned_text, events, masking, note_events
 from holodrive.realtime import log
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
+from holodrive.realtime.searchable import FoldedField, FoldedQuerySet, Searchable
 
 _USER = settings.AUTH_USER_MODEL
 SUPPORT_PERMISSION = "chat.view_conversation"
@@ -39,7 +40,7 @@ def may_reply(user: Any) -> bool:
     return not settings.CHAT_REPLY_NEEDS_PERMISSION or bool(user.has_perm(REPLY))
 
 
-class ConversationQuerySet(models.QuerySet["Conversation"]):
+class ConversationQuerySet(FoldedQuerySet["Conversation"]):
     def visible_to(self, user: Any) -> "ConversationQuerySet":
         """Riders and drivers: those they take part in. Support: any. Who took part as support has
         no right left when that ends.
@@ -51,7 +52,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(participants__user=user, participants__role__in=MEMBERS)
 
 
-class Conversation(models.Model):
+class Conversation(Searchable):
     class Kind(models.TextChoices):
         SUPPORT = "support", _("Support")
         TRIP = "trip", _("Trip")
@@ -73,6 +74,7 @@ class Conversation(models.Model):
 
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.SUPPORT)
     subject = models.CharField(_("subject"), max_length=200, blank=True)
+    folded = FoldedField("subject")
     status = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.OPEN
     )
@@ -255,7 +257,7 @@ class MessageQuerySet(PublishedQuerySet["Message"]):
     use_instead = "chat.services.send_message(...) or Message(...).save()"
 
 
-class Message(PublishedModel):
+class Message(Searchable, PublishedModel):
     conversation = models.ForeignKey(
         Conversation,
         verbose_name=_("conversation"),
@@ -275,6 +277,7 @@ class Message(PublishedModel):
         editable=False,
         help_text=_("As it was sent, if `text` hides a part."),
     )
+    folded = FoldedField("text")  # not of the original: a search must not tell what is hidden
     client_message_id = models.CharField(  # noqa: DJ001 - NULLs do not collide
         _("client message id"), max_length=64, null=True, blank=True, editable=False
     )
@@ -352,7 +355,7 @@ class NoteQuerySet(PublishedQuerySet["Note"]):
     use_instead = "chat.notes.add_note(...) or Note(...).save()"
 
 
-class Note(PublishedModel):
+class Note(Searchable, PublishedModel):
     """Of support, for support: in a stream of its own, so that others see not even a hole."""
 
     conversation = models.ForeignKey(
@@ -362,6 +365,7 @@ class Note(PublishedModel):
         _USER, verbose_name=_("author"), on_delete=models.PROTECT, related_name="+"
     )
     text = models.TextField(_("text"))
+    folded = FoldedField("text")
     client_note_id = models.CharField(  # noqa: DJ001 - NULLs do not collide
         _("client note id"), max_length=64, null=True, blank=True, editable=False
     )
@@ -401,7 +405,7 @@ class Note(PublishedModel):
 _VARIABLES = ", ".join(map("{{{}}}".format, canned_text.VARIABLES))
 
 
-class CannedReply(models.Model):
+class CannedReply(Searchable):
     """A text that agents insert by its code."""
 
     code = models.SlugField(
@@ -412,6 +416,9 @@ class CannedReply(models.Model):
         max_length=events.LONGEST_MESSAGE,
         help_text=format_lazy(_("Variables: {names}."), names=_VARIABLES),
     )
+    folded = FoldedField("code", "text")
+
+    objects = FoldedQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("canned reply")
@@ -436,7 +443,7 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
     aupdate = adelete = abulk_update = _refuse
 
 
-class AuditEntry(models.Model):
+class AuditEntry(Searchable):
     """Who of support did what. Names no row by a constraint: it outlives whom and what it is
     about.
     """
@@ -468,6 +475,7 @@ class AuditEntry(models.Model):
         related_name="+",
     )
     actor_name = models.CharField(_("actor name"), max_length=200)
+    folded = FoldedField("actor_name")
     action = models.CharField(_("action"), max_length=20, choices=Action.choices)
     conversation = models.ForeignKey(
         Conversation,

@@ -12,6 +12,7 @@ from chat.services import conversation_for
 from chat.workflow import require
 from holodrive.realtime import log
 from holodrive.realtime.scrub import needle_of, scrub
+from holodrive.realtime.searchable import changes
 from holodrive.realtime.wire import Forbidden, IdempotencyConflict, NotFound, timestamp
 
 
@@ -85,7 +86,7 @@ def take_back(conversation_id: int, note_ids: Collection[int]) -> None:
     has locked the stream of its notes.
     """
     stream, now = note_events.stream_of(conversation_id), timezone.now()
-    Note._base_manager.filter(pk__in=note_ids).update(text="", deleted_at=now)
+    Note._base_manager.filter(pk__in=note_ids).update(**changes(Note, text="", deleted_at=now))
 
     def blank(frame: dict[str, Any]) -> bool:
         concerned = "text" in frame and frame.get("note_id") in note_ids

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from django.contrib.auth import get_user_model
 from django.db.models import (
     BooleanField,
     Count,
@@ -26,6 +23,8 @@ from chat import events, queue_events
 from chat.models import MEMBERS, Conversation, Message, Participant, is_support
 from chat.sending import no_such_conversation
 from chat.workflow import wake_due
+from holodrive.realtime import folding, names
+from holodrive.realtime.searchable import mentions
 from holodrive.realtime.wire import InvalidMessage, timestamp, timestamp_if
 
 # Named, not "all but those": only so an index of the status is of use.
@@ -105,23 +104,14 @@ def _mentions(text: str) -> Q:
     """In the subject or in a message; or every word in the name of one who takes part."""
     # `IN`, each read once: of 100,000 messages EXISTS for each conversation took a second.
     members = Participant.objects.all()
-    for word in text.split():
-        members = members.filter(
-            reduce(or_, (Q(**{f"user__{field}__icontains": word}) for field in name_fields()))
-        )
-    messages = Message.objects.filter(text__icontains=text)
+    for word in folding.words(text):
+        members = members.filter(names.called("user__", word))
+    messages = Message.objects.filter(mentions(Message, text))
     return (
-        Q(subject__icontains=text)
+        mentions(Conversation, text)
         | Q(pk__in=members.values("conversation"))
         | Q(pk__in=messages.values("conversation"))
     )
-
-
-def name_fields() -> list[str]:
-    """The fields of this project's users that a name is looked for in."""
-    model: Any = get_user_model()
-    has = {field.name for field in model._meta.get_fields()}
-    return [name for name in (model.USERNAME_FIELD, "first_name", "last_name") if name in has]
 
 
 def conversation_of(user: Any, id: int) -> events.ConversationItem:
@@ -248,8 +238,11 @@ def unread_counts(user: Any) -> dict[int, int]:
 
 
 def search(user: Any, text: str) -> Any:
-    """Messages with this text, in all conversations that the user may see."""
+    """Messages with this text, however it is spelled, in all conversations that the user may see.
+    What a message hides is not looked at, not even for those who may see it: an answer would tell
+    others.
+    """
     visible = Conversation.objects.visible_to(user)
     return Message.objects.filter(
-        conversation__in=visible.values("pk"), text__icontains=text
+        mentions(Message, text), conversation__in=visible.values("pk")
     ).select_related("sender")

@@ -22,6 +22,7 @@ from chat.rights import support_staff
 from holodrive.realtime import log, personal
 from holodrive.realtime.personal import ERASED
 from holodrive.realtime.scrub import scrub, scrub_in_batches
+from holodrive.realtime.searchable import changes
 from notifications import services as notifications
 from notifications.models import Notification
 
@@ -308,7 +309,8 @@ def _audited(user: Any) -> personal.Kind:
     def erase(at_once: int) -> Iterator[int]:
         for batch in personal.in_batches(left, at_once):
             ids = [row.pk for row in batch]
-            AuditEntry._base_manager.filter(pk__in=ids).update(actor_name=ERASED)
+            nameless = changes(AuditEntry, actor_name=ERASED)
+            AuditEntry._base_manager.filter(pk__in=ids).update(**nameless)
             yield len(ids)
 
     return personal.Kind("audited", rows, left.count, erase)

@@ -23,6 +23,7 @@ from chat.sending import (
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
 from holodrive.realtime.scrub import needle_of, scrub
+from holodrive.realtime.searchable import changes
 from holodrive.realtime.wire import (
     MAX_INTEGER,
     ConversationClosed,
@@ -153,7 +154,8 @@ def take_back(conversation_id: int, messages: Sequence[Message]) -> None:
     """
     stream, now = events.stream_of(conversation_id), timezone.now()
     ids = {message.pk for message in messages}
-    Message._base_manager.filter(pk__in=ids).update(text="", original="", deleted_at=now)
+    blank = changes(Message, text="", original="", deleted_at=now)
+    Message._base_manager.filter(pk__in=ids).update(**blank)
     _scrub_log(stream, ids)
     for message in messages:
         message.text, message.original, message.deleted_at = "", "", now

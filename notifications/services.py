@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from holodrive.realtime import log, statements
 from holodrive.realtime.scrub import Blank, needle_of, scrub
+from holodrive.realtime.searchable import changes
 from holodrive.realtime.wire import NotFound
 from notifications import events, hooks
 from notifications.models import CHUNK, Notification, unread_counts
@@ -273,7 +274,8 @@ def retract(rows: Sequence[Notification], *, user_id: int, new: dict[str, str]) 
     with log.writing(stream):
         # By one statement: somebody may have been notified of years.
         stored = Notification._base_manager.filter(pk__in=ids).order_by("pk")
-        stored.update(**new, status=_READ, read_at=Coalesce("read_at", Value(timezone.now())))
+        read_at = Coalesce("read_at", Value(timezone.now()))
+        stored.update(**changes(Notification, **new, status=_READ, read_at=read_at))
         unread = unread_counts([user_id]).get(user_id, 0)
         for row in stored:
             log.append(

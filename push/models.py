@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from holodrive.realtime.searchable import FoldedField, FoldedQuerySet, Searchable
 from notifications.models import Notification
 from push.quiet import zone
 
@@ -23,7 +24,7 @@ def _known_zone(name: str) -> None:
         raise ValidationError(_("There is no such time zone: Asia/Tashkent is one.")) from None
 
 
-class Device(models.Model):
+class Device(Searchable):
     """Where a user gets pushes. `token` is what its push service knows it by: a registration token
     of FCM, the endpoint of a Web Push subscription (whose `keys` are p256dh and auth). Whoever
     registers it last has it.
@@ -44,6 +45,7 @@ class Device(models.Model):
     token = models.CharField(_("token"), max_length=1000, unique=True)
     keys = models.JSONField(_("keys"), default=dict, blank=True)
     name = models.CharField(_("name"), max_length=100, blank=True)
+    folded = FoldedField("name")
     # The login that registered it (a token's sid, or the digest of a session): both end together.
     # `logins.py` judges it by these whenever something is to be sent; they open nothing.
     login = models.CharField(_("login"), max_length=64, blank=True, db_index=True)
@@ -59,6 +61,8 @@ class Device(models.Model):
     login_expires_at = models.DateTimeField(_("login expires at"), null=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     renewed_at = models.DateTimeField(_("renewed at"), default=timezone.now, editable=False)
+
+    objects = FoldedQuerySet.as_manager()
 
     if TYPE_CHECKING:
         user_id: int
@@ -76,7 +80,7 @@ class Device(models.Model):
         return CHANNELS[self.platform]
 
 
-class Preference(models.Model):
+class Preference(Searchable):
     """Whether a user wants that category (a notification_type) pushed on that channel. Without a
     row: yes.
     """
@@ -88,8 +92,11 @@ class Preference(models.Model):
         related_name="push_preferences",
     )
     category = models.CharField(_("category"), max_length=50)
+    folded = FoldedField("category")
     channel = models.CharField(_("channel"), max_length=20)
     is_enabled = models.BooleanField(_("is enabled"), default=True)
+
+    objects = FoldedQuerySet.as_manager()
 
     if TYPE_CHECKING:
         user_id: int

@@ -6,12 +6,13 @@ digit.
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from django.contrib import admin
 from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field
 from django.http import HttpRequest
+
+from holodrive.realtime.admin_search import FoldedSearch
 
 # What a list asks of a field that it filters by, and of one that it only shows. Neither has a
 # pattern: of a field that is shown, it would find no more than the search does, and cost more.
@@ -19,7 +20,7 @@ _OF_FILTERS = ("exact", "in", "isnull", "isempty", "gt", "gte", "lt", "lte", "ye
 _OF_SHOWN = ("exact", "in", "isnull")
 
 
-class StrictLookups(admin.ModelAdmin):  # type: ignore[type-arg]
+class StrictLookups(FoldedSearch):
     # What completes a field of a form searches these, if not `search_fields`: it shows no more of a
     # row than its `str`, so a search for a text would answer what it does not show.
     completed_by: ClassVar[tuple[str, ...] | None] = None

@@ -48,8 +48,10 @@ class RealtimeConfig(AppConfig):
         from holodrive.realtime import (  # noqa: F401 - they register themselves
             checks,
             hashing,
+            names,
             personal,
             redaction,
+            refolding,
             signals,
         )
 

@@ -1,5 +1,5 @@
 """The tables of the engine: streams and their event log (written by `log.py` only), ended logins,
-tickets, and when who was last seen.
+tickets, what names are found by, and when who was last seen.
 """
 
 from typing import ClassVar
@@ -59,6 +59,21 @@ class LastSeen(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.at}"
+
+
+class SearchName(models.Model):
+    """What a user's name is found by (`names.py`)."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="realtime_name",
+    )
+    folded = models.TextField()
+
+    def __str__(self) -> str:
+        return f"{self.user_id}"
 
 
 class Ticket(models.Model):

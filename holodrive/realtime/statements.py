@@ -54,7 +54,7 @@ def insert(rows: Sequence[models.Model]) -> None:
     for start in range(0, len(rows), at_once):
         part = rows[start : start + at_once]
         parameters = [
-            field.get_db_prep_save(getattr(row, field.attname), connection)
+            field.get_db_prep_save(field.pre_save(row, add=True), connection)
             for row in part
             for field in fields
         ]

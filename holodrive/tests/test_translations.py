@@ -17,6 +17,7 @@ from django.utils import translation
 
 from chat import queue_events
 from chat.models import CannedReply, Conversation
+from holodrive.realtime.searchable import FoldedField
 from push.models import QuietHours
 from testing.parts import missing
 from testing.patience import patience
@@ -131,6 +132,8 @@ def shown_in_the_admin() -> dict[str, Any]:
         if page.search_help_text:
             shown[f"{name}, search"] = page.search_help_text
         for field in model._meta.concrete_fields:
+            if isinstance(field, FoldedField):  # no page has it
+                continue
             if not field.auto_created and field.name not in {one.name for one in theirs}:
                 shown[f"{name}.{field.name}"] = field.verbose_name
                 if field.help_text:

@@ -1895,4 +1895,33 @@ DEFENCES = (
         "        return super().finalize_response(request, response, *args, **kwargs)",
         "holodrive/tests/test_headers.py::test_a_login_a_refresh_and_a_fault_are_not_stored",
     ),
+    # What a search finds
+    Defence(
+        "what a message hides is not searched",
+        "chat/models.py",
+        '    folded = FoldedField("text")  # not of the original',
+        '    folded = FoldedField("text", "original")  # not of the original',
+        "chat/tests/test_search.py::test_a_hidden_number_is_found_in_no_spelling",
+    ),
+    Defence(
+        "an UPDATE past save() changes what a search finds",
+        f"{_R}/searchable.py",
+        "    for field in folded_fields(model):\n        if field.name in values",
+        "    for field in ():\n        if field.name in values",
+        "chat/tests/test_search.py::test_what_was_taken_back_leaves_nothing_to_find",
+    ),
+    Defence(
+        "a save of one field stores what is folded of it",
+        f"{_R}/searchable.py",
+        '            kwargs["update_fields"] = with_folded(type(self), fields)',
+        "            pass",
+        "chat/tests/test_search.py::test_every_column_follows_a_save_of_its_source_alone",
+    ),
+    Defence(
+        "what the release before has emptied is no longer found",
+        f"{_R}/refolding.py",
+        "    wrong = Q(**{field.name: None}) | emptied | ",
+        "    wrong = Q(**{field.name: None}) | ",
+        "chat/tests/test_search.py::test_what_the_release_before_edits_or_deletes_is_folded_anew",
+    ),
 )  # fmt: skip

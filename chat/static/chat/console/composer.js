@@ -2,6 +2,7 @@
 // Where the agent writes: a reply, a private note or an edit; canned replies by /code. Knows nothing of sending.
 
 import { element, find, written } from "./dom.js";
+import { fold } from "./folding.js";
 import { fill, gettext } from "./words.js";
 
 /**
@@ -224,9 +225,9 @@ export class Composer {
 
   /** A text that is a slash and the beginning of codes. @param {string} value */
   #matching(value) {
-    const typed = /^\/(\S*)$/.exec(value)?.[1]?.toLowerCase();
+    const typed = /^\/(\S*)$/.exec(value)?.[1];
     if (typed === undefined || this.#editing) return [];
-    return this.#canned.filter(({ code }) => code.toLowerCase().startsWith(typed)).slice(0, 8);
+    return this.#canned.filter(({ code }) => fold(code).startsWith(fold(typed))).slice(0, 8);
   }
 
   /** @param {CannedReply[]} replies */
