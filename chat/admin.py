@@ -2,7 +2,7 @@
 nothing, whatever permission of a model they have; to see a text is a look in the audit log.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from django import forms
@@ -23,6 +23,7 @@ from chat.models import (
     may_reply,
 )
 from holodrive.realtime import log, names
+from holodrive.realtime.form_fields import SeenField
 from holodrive.realtime.wire import whole_number
 
 
@@ -50,6 +51,9 @@ class ParticipantInline(admin.TabularInline):
 
 
 class ConversationForm(forms.ModelForm):
+    class Meta:
+        field_classes: ClassVar = {"subject": SeenField}
+
     def clean_assignee(self) -> Any:
         """As in the console: somebody of support. Who has it already may have left since."""
         assignee = self.cleaned_data["assignee"]
@@ -252,8 +256,14 @@ class MessageAdmin(Watched):
             obj.pk = services.send_message(user=request.user, **said).message.pk
 
 
+class CannedReplyForm(forms.ModelForm):
+    class Meta:
+        field_classes: ClassVar = {"text": SeenField}
+
+
 @admin.register(CannedReply)
 class CannedReplyAdmin(ForSupport):
+    form = CannedReplyForm
     list_display = ("code", "text")
     search_fields = ("code", "text")
 

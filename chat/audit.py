@@ -9,11 +9,13 @@ from django.utils import timezone
 
 from chat import events
 from chat.models import AuditEntry
+from holodrive.realtime.characters import within
 
 Action = AuditEntry.Action
 # Who looks at a conversation again within this time has looked at it once.
 _ONE_LOOK = timedelta(minutes=15)
 _PREVIEW = {"only": "preview"}
+_LONGEST_NAME = 200  # code points, as the column has them
 # What is answered with the conversation and its newest message, or more.
 _SHOWS_TEXT = (
     Action.VIEWED,
@@ -33,7 +35,7 @@ def record(actor: Any, action: AuditEntry.Action, conversation_id: int, **detail
 def _entry(actor: Any, action: AuditEntry.Action, conversation_id: int, **detail: Any) -> Any:
     return AuditEntry(
         actor=actor,
-        actor_name=events.own_name(actor)[:200],
+        actor_name=within(events.own_name(actor), _LONGEST_NAME),
         action=action,
         conversation_id=conversation_id,
         detail=detail,
@@ -45,7 +47,10 @@ def record_command(
 ) -> None:
     """What was done by manage.py: `by` is who the operating system says it was."""
     AuditEntry.objects.create(
-        actor_name=by[:200], action=action, conversation_id=conversation_id, detail=detail
+        actor_name=within(by, _LONGEST_NAME),
+        action=action,
+        conversation_id=conversation_id,
+        detail=detail,
     )
 
 

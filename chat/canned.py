@@ -5,6 +5,7 @@ from typing import Any
 from chat import canned_text, events, queue_events
 from chat.models import CannedReply, Participant, is_support
 from chat.services import conversation_for
+from holodrive.realtime.characters import isolated
 from holodrive.realtime.wire import Forbidden
 
 _MOST = 500
@@ -30,7 +31,7 @@ def replies(user: Any, conversation_id: int | None) -> list[queue_events.CannedR
 def _names(user: Any, conversation_id: int) -> dict[str, str]:
     conversation = conversation_for(user, conversation_id)
     members = Participant.objects.filter(conversation=conversation).select_related("user")
-    names = {"agent_name": events.name_of(user)}
+    names = {"agent_name": isolated(events.name_of(user))}
     for member in members.order_by("id"):
-        names.setdefault(f"{member.role}_name", events.name_of(member.user))
+        names.setdefault(f"{member.role}_name", isolated(events.name_of(member.user)))
     return names

@@ -8,6 +8,7 @@ import msgspec
 from django.conf import settings
 
 from chat import masking
+from holodrive.realtime import characters
 from holodrive.realtime.wire import (
     ANY_TEXT,
     NOT_BLANK,
@@ -32,7 +33,7 @@ Kind = Literal["support", "trip"]
 Status = Literal["open", "pending", "snoozed", "resolved", "closed"]
 Priority = Literal["low", "normal", "high", "urgent"]
 LONGEST_MESSAGE = 4_000  # code points
-LONGEST_PREVIEW = 100
+LONGEST_PREVIEW = 100  # characters
 
 
 def stream_of(conversation_id: int) -> str:
@@ -276,15 +277,17 @@ def name_of(user: Any) -> str:
     address, and so may what a project calls a full name: then it is "Rider 7" instead.
     """
     name = own_name(user)
-    return _neutral_name(user) if _has_contact(name, settings.CHAT_PHONE_REGION) else name
+    if characters.is_blank(name) or _has_contact(name, settings.CHAT_PHONE_REGION):
+        return _neutral_name(user)
+    return characters.one_line(name)
 
 
 def own_name(user: Any) -> str:
     """As the account has it: for the audit log, which says who it was. Not every user model has a
-    full name (AbstractBaseUser has none).
+    full name (AbstractBaseUser has none), and one of which nothing is seen is none.
     """
-    full_name = getattr(user, "get_full_name", str)
-    return str(full_name() or user.get_username())
+    full_name = str(getattr(user, "get_full_name", str)())
+    return str(user.get_username()) if characters.is_blank(full_name) else full_name
 
 
 @lru_cache(maxsize=4096)  # a number takes 0.1 ms, and each message names its sender several times
@@ -306,7 +309,7 @@ class MessageText(Command, kw_only=True):
     message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE, extra_json_schema=NOT_BLANK)]
 
     def __post_init__(self) -> None:
-        if not checked_text(self.message).strip():
+        if characters.is_blank(checked_text(self.message)):
             raise ValueError("a message must not be blank")
 
 
@@ -407,7 +410,7 @@ def participant(row: "Participant") -> ParticipantItem:
 def preview(row: "Message") -> MessagePreview:
     return MessagePreview(
         message_id=row.pk,
-        message=row.text[:LONGEST_PREVIEW],
+        message=characters.first(row.text, LONGEST_PREVIEW),
         sender_id=row.sender_id,
         sender_name=name_of(row.sender),
         created_at=timestamp(row.created_at),
@@ -433,7 +436,8 @@ class OpenConversation(msgspec.Struct, kw_only=True):
     closes_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
     def __post_init__(self) -> None:
-        checked_text(self.subject)
+        if characters.is_blank(checked_text(self.subject)):
+            self.subject = ""
         if self.closes_at and not 2000 <= self.closes_at.year < 9999:
             raise ValueError("closes_at must be between the years 2000 and 9998")
         if self.kind == "trip" and (self.rider is None or self.driver is None):

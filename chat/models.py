@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import canned_text, events, masking, note_events
 from holodrive.realtime import log
+from holodrive.realtime.characters import isolated
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
 from holodrive.realtime.searchable import FoldedField, FoldedQuerySet, Searchable
 
@@ -203,7 +204,7 @@ class Participant(models.Model):
         user_id: int
 
     def __str__(self) -> str:
-        return f"{self.user} ({self.role})"
+        return f"{isolated(str(self.user))} ({self.role})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         fields = kwargs.get("update_fields")
@@ -503,7 +504,7 @@ class AuditEntry(Searchable):
         ]
 
     def __str__(self) -> str:
-        return f"{self.actor_name}: {self.action} {self.conversation_id or ''}"
+        return f"{isolated(self.actor_name)}: {self.action} {self.conversation_id or ''}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:

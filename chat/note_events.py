@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from chat.events import LONGEST_MESSAGE, name_of
+from holodrive.realtime import characters
 from holodrive.realtime.wire import ANY_TEXT, NOT_BLANK, Event, Welcome, checked_text, timestamp
 
 if TYPE_CHECKING:
@@ -96,5 +97,5 @@ class EditNote(msgspec.Struct, kw_only=True):
 
 
 def _refuse_blank(text: str) -> None:
-    if not checked_text(text).strip():
+    if characters.is_blank(checked_text(text)):
         raise ValueError("a note must not be blank")

@@ -16,6 +16,7 @@ from chat.models import (
     may_reply,
 )
 from holodrive.realtime import log, statements
+from holodrive.realtime.characters import first, isolated, within
 from holodrive.realtime.wire import (
     ConversationClosed,
     Forbidden,
@@ -28,7 +29,7 @@ from notifications import services as notifications
 
 _SUPPORT = Conversation.Kind.SUPPORT
 _TITLE = 200  # code points of a notification's title: a name alone may have 301
-_PREVIEW = 50  # code points of a message in its notification
+_PREVIEW = 50  # characters of a message in its notification
 
 _FIELDS = [field.attname for field in Conversation._meta.concrete_fields]
 _ROOMS = f"""
@@ -256,14 +257,24 @@ def follow_up(messages: Sequence[Message], rooms: dict[int, _Room] | None = None
 
 
 def _notification(message: Message) -> dict[str, Any]:
+    preview = isolated(first(message.text, _PREVIEW), at_end=True)
     return {
-        "title": f"New message from {events.name_of(message.sender)}"[:_TITLE],
-        "message": f"New message in conversation: {message.text[:_PREVIEW]}...",
+        "title": _title(events.name_of(message.sender)),
+        "message": f"New message in conversation: {preview}...",
         "notification_type": "chat_message",
         "related_object_type": "conversation",
         "related_object_id": message.conversation_id,
         "data": {"conversation_id": message.conversation_id, "message_id": message.pk},
     }
+
+
+def _title(name: str) -> str:
+    start = "New message from "
+    room = _TITLE - len(start)
+    shown = isolated(within(name, room), at_end=True)
+    if len(shown) > room:  # by the two marks around it
+        shown = isolated(within(name, room - 2), at_end=True)
+    return start + shown
 
 
 def _moved_by(conversation: Conversation, message: Message) -> set[str]:

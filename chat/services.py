@@ -21,6 +21,7 @@ from chat.sending import (
     tell_queue,
 )
 from holodrive.realtime import log
+from holodrive.realtime.characters import isolated
 from holodrive.realtime.models import Stream
 from holodrive.realtime.scrub import needle_of, scrub
 from holodrive.realtime.searchable import changes
@@ -259,12 +260,13 @@ def tell_assignee(conversation: Conversation, changed_by: Any) -> None:
     ):
         return
     members = conversation.participants.exclude(role="support").select_related("user")
-    names = ", ".join(events.name_of(member.user) for member in members.order_by("id"))
-    given = f"{events.name_of(changed_by)} gave you" if changed_by else "You were given"
+    names = [isolated(events.name_of(member.user)) for member in members.order_by("id")]
+    given = f"{isolated(events.name_of(changed_by))} gave you" if changed_by else "You were given"
+    whom = ", ".join(names) or isolated(conversation.subject) or "nobody yet"
     notifications.notify(
         [agent],
         title="A conversation was assigned to you",
-        message=f"{given} the conversation with {names or conversation.subject or 'nobody yet'}.",
+        message=f"{given} the conversation with {whom}.",
         notification_type="conversation_assigned",
         related_object_type="conversation",
         related_object_id=conversation.pk,

@@ -28,6 +28,7 @@ from chat.models import (
 from chat.rights import support_staff
 from chat.services import conversation_for, messages_of, no_such_message
 from holodrive.realtime import log
+from holodrive.realtime.characters import isolated
 from holodrive.realtime.wire import (
     ConversationClosed,
     ErrorCode,
@@ -51,7 +52,7 @@ class AlreadyClaimed(RealtimeError):
 
     def __init__(self, winner: Any) -> None:
         person = events.person(winner)
-        super().__init__(f"{person.name} has this conversation.")
+        super().__init__(f"{isolated(person.name)} has this conversation.")
         self.details = {"assignee": msgspec.to_builtins(person)}
 
 

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from holodrive.realtime.admin_lookups import StrictLookups
+from holodrive.realtime.form_fields import SeenField
 from notifications import announcements, oversight
 from notifications.models import Notification
 
@@ -22,6 +23,9 @@ _WRITTEN = (
 
 
 class NotificationForm(forms.ModelForm):
+    class Meta:
+        field_classes: ClassVar = {"title": SeenField, "message": SeenField}
+
     def clean(self) -> Any:
         """Nobody writes as if a message had come."""
         cleaned = super().clean() or self.cleaned_data

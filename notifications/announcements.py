@@ -18,6 +18,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from holodrive.realtime.form_fields import SeenField
 from notifications import oversight
 from notifications.models import CHUNK, Notification, SentPart
 
@@ -34,8 +35,8 @@ def taken() -> str:
 
 
 class ContentForm(forms.Form):
-    title = forms.CharField(max_length=200, label=gettext_lazy("Title"))
-    message = forms.CharField(
+    title = SeenField(max_length=200, label=gettext_lazy("Title"))
+    message = SeenField(
         widget=forms.Textarea(attrs={"rows": 4}), required=False, label=gettext_lazy("Message")
     )
     notification_type = forms.CharField(

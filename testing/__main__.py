@@ -29,6 +29,7 @@ ONCE = (
     "holodrive/realtime/tests/test_backpressure.py",
     "holodrive/realtime/tests/test_brokers.py",
     "holodrive/realtime/tests/test_budgets.py",
+    "holodrive/realtime/tests/test_characters.py",
     "holodrive/realtime/tests/test_checks.py",
     "holodrive/realtime/tests/test_clients.py",
     "holodrive/realtime/tests/test_commands.py",

@@ -769,6 +769,70 @@ def test_from_right_to_left_all_is_mirrored(browser, admin, support, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+# Where each of these words begins on the screen, within an element.
+_PLACES = """([selector, words]) => words.map((word) => {
+  const texts = document.createTreeWalker(document.querySelector(selector), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const start = texts.currentNode.data.indexOf(word);
+    if (start < 0) continue;
+    const range = document.createRange();
+    range.setStart(texts.currentNode, start);
+    range.setEnd(texts.currentNode, start + word.length);
+    return range.getBoundingClientRect().left;
+  }
+  throw new Error(`${word} is not in ${selector}`);
+})"""
+
+
+@pytest.mark.parametrize("turn", ["\u202e", "\u2069\u202e", "\u05d0"])
+def test_a_name_turns_no_word_around_it(site, browser, dial, admin, rider, support, turn):
+    """By where the words stand, in the lines of the admin, of the list and of who is typing."""
+    from playwright.sync_api import expect
+
+    rider.first_name, rider.last_name = f"{turn}x", ""
+    admin.first_name = f"x{turn}"
+    for user in (rider, admin):
+        user.save()
+    support.subject = f"{turn}x"
+    support.save()
+    say(support, admin, f"{turn}x")
+    page = open_console(browser, support)
+    socket = dial(site, f"/ws/chat/{support.pk}/", rider)
+    expect(page.locator(".console-presence")).to_have_text("online")
+    socket.send({"type": "typing", "is_typing": True})
+    expect(page.locator(".console-typing")).to_contain_text("is typing")
+    for selector, words in (
+        ("#user-tools", ["Welcome", "console", "site", "Log"]),
+        (".console-row-preview", ["You", "x"]),
+        (".console-thread-about", ["Rider", "·", "x", "online"]),
+        (".console-typing", ["x", "is", "typing"]),
+    ):
+        places = page.evaluate(_PLACES, [selector, words])
+        assert places == sorted(places), (selector, words)
+    turned = "document.querySelector('.console-typing').lastChild.data = '\u202ex is typing'"
+    page.evaluate(turned)  # the measure sees it where nothing isolates
+    places = page.evaluate(_PLACES, [".console-typing", ["x", "is", "typing"]])
+    assert places == sorted(places, reverse=True)
+
+
+def test_what_shows_nothing_is_not_sent(browser, support):
+    from playwright.sync_api import expect
+
+    page = open_console(browser, support)
+    for blank, text in (
+        ("\u200b \u3164", "x"),
+        ("\u2800", "👨‍👩‍👧‍👦"),
+        ("\ufe0f", "1\ufe0f\u20e3"),
+    ):
+        page.fill("#console-text", blank)
+        expect(page.locator(".console-send")).to_have_attribute("aria-disabled", "true")
+        page.keyboard.press("Enter")
+        expect(page.locator("#console-text")).to_have_value(blank)
+        page.fill("#console-text", text)
+        expect(page.locator(".console-send")).to_have_attribute("aria-disabled", "false")
+    expect(texts(page)).to_have_count(1)
+
+
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
 def test_nothing_moves_for_whom_motion_is_too_much(site, browser, dial, rider, support, motion):
     from playwright.sync_api import expect

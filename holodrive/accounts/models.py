@@ -7,6 +7,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from holodrive.realtime.characters import isolated
+
 
 class User(AbstractUser):
     class Role(models.TextChoices):
@@ -15,6 +17,10 @@ class User(AbstractUser):
         DRIVER = "driver", _("Driver")
 
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.RIDER)
+
+    def __str__(self) -> str:
+        """For the sentences of the admin."""
+        return isolated(self.get_username())
 
 
 class Device(models.Model):

@@ -4,22 +4,33 @@ from typing import Any
 
 import msgspec
 
-from push.backends import Content
+from holodrive.realtime.characters import closed, within
+from push.backends import Content, Show
 
 
 def payload(content: Content, most: int) -> dict[str, Any]:
     """As JSON at most so many bytes: without `data` if need be, and then with less and less of the
-    text. Who opens it finds all of it.
+    text, and at last of the title. Who opens it finds all of it.
     """
     shown: dict[str, Any] = msgspec.to_builtins(content)
     shown.pop("expires_at", None)
-    notification = shown.get("notification")
-    if notification is not None and _size(shown) > most:
-        notification["data"] = {}
-    while notification is not None and _size(shown) > most and notification["message"]:
-        text = notification["message"].removesuffix("…")
-        notification["message"] = f"{text[: len(text) // 2]}…" if text else ""
+    if isinstance(content, Show):
+        _shorten(shown, shown["notification"], most)
     return shown
+
+
+def _shorten(shown: dict[str, Any], notification: dict[str, Any], most: int) -> None:
+    if _size(shown) > most:
+        notification["data"] = {}
+    for field in ("message", "title"):
+        while _size(shown) > most and notification[field]:
+            notification[field] = _half(notification[field])
+
+
+def _half(text: str) -> str:
+    """Ends with `…`, and with nothing in the end."""
+    rest = text.removesuffix("…")
+    return f"{closed(within(rest, len(rest) // 2))}…" if rest else ""
 
 
 def _size(shown: dict[str, Any]) -> int:

@@ -639,8 +639,8 @@ DEFENCES = (
     Defence(
         "nobody is called by a telephone number",
         "chat/events.py",
-        "if _has_contact(name, settings.CHAT_PHONE_REGION) else name",
-        "if False else name",
+        "if characters.is_blank(name) or _has_contact(name, settings.CHAT_PHONE_REGION):",
+        "if characters.is_blank(name):",
         "chat/tests/test_masking.py::test_no_frame_names_a_driver_by_the_number_of_a_rider",
     ),
     Defence(
@@ -1923,5 +1923,55 @@ DEFENCES = (
         "    wrong = Q(**{field.name: None}) | emptied | ",
         "    wrong = Q(**{field.name: None}) | ",
         "chat/tests/test_search.py::test_what_the_release_before_edits_or_deletes_is_folded_anew",
+    ),
+    # Text as people see it
+    Defence(
+        "a text of which nothing is seen is blank",
+        f"{_R}/characters.py",
+        "    return _SEEN.search(text) is None",
+        "    return not text.strip()",
+        "chat/tests/test_characters.py::test_a_text_that_shows_nothing_is_refused_over_rest",
+    ),
+    Defence(
+        "a form takes no title of which nothing is seen",
+        f"{_R}/form_fields.py",
+        "text is None or not characters.is_blank(text)",
+        "True",
+        "chat/tests/test_characters.py::test_a_text_that_shows_nothing_is_refused_in_the_admin",
+    ),
+    Defence(
+        "a preview is cut between characters",
+        "chat/sending.py",
+        "first(message.text, _PREVIEW)",
+        "message.text[:_PREVIEW]",
+        "chat/tests/test_characters.py::test_a_preview_has_whole_characters",
+    ),
+    Defence(
+        "hundreds of marks make no preview longer",
+        f"{_R}/characters.py",
+        "    return within(_beginning(most).match(text)[0], most * _POINTS)",
+        "    return _beginning(most).match(text)[0]",
+        "chat/tests/test_characters.py::test_a_preview_of_marks_by_the_hundred_is_no_book",
+    ),
+    Defence(
+        "a name with controls is isolated",
+        f"{_R}/characters.py",
+        "    if not (_CONTROLS if at_end else _OTHER_WAY).search(text):",
+        "    if True:",
+        "chat/tests/test_characters.py::test_a_name_and_a_text_turn_nothing_around_them",
+    ),
+    Defence(
+        "no name ends the isolate around it",
+        f"{_R}/characters.py",
+        "        elif sign == _PDI:\n            kept[place] = \"\"",
+        "        elif sign == _PDI:\n            pass",
+        "chat/tests/test_characters.py::test_a_name_and_a_text_turn_nothing_around_them",
+    ),
+    Defence(
+        "a sentence of the scripts isolates what is put into it",
+        "notifications/static/notifications/texts.js",
+        "isolated(String(values[name]))",
+        "String(values[name])",
+        f"{_T}/test_characters.py::test_the_scripts_of_the_admin_have_the_same_rules",
     ),
 )  # fmt: skip

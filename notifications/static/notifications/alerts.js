@@ -3,6 +3,7 @@
 // Locks choose. A page of plain http has no locks (and browsers show no desktop notifications for it), so it has
 // neither: each tab ringing for itself would be worse.
 
+import { isolated } from "./characters.js";
 import { fill, gettext, ngettext } from "./texts.js";
 import { messageText } from "./wording.js";
 
@@ -160,7 +161,7 @@ function titleText(notifications) {
 /** @param {Item[]} notifications */
 function bodyText(notifications) {
   if (notifications.length === 1) return messageText(notifications[0]);
-  return notifications.slice(-NAMED_MOST).map(({ title }) => title).join("\n");
+  return notifications.slice(-NAMED_MOST).map(({ title }) => isolated(title)).join("\n");
 }
 
 /** Why it cannot be turned on, in words. @param {Kind} kind */

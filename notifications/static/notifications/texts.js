@@ -2,6 +2,8 @@
 // Translated texts for scripts: gettext as Django's JavaScriptCatalog brings it, or English where that did not load.
 // Extracted by `make messages`; call these by their bare names, or xgettext does not see the text.
 
+import { isolated } from "./characters.js";
+
 /**
  * @typedef {object} Catalog
  * @property {(text: string) => string} gettext
@@ -20,7 +22,7 @@ export const ngettext = (one, many, count) => catalog.ngettext?.(one, many, coun
 /** @type {Catalog["pgettext"]} */
 export const pgettext = (context, text) => catalog.pgettext?.(context, text) ?? text;
 
-/** "%(name)s" becomes `values.name`. @param {string} text @param {Record<string, string | number>} values */
+/** "%(name)s" becomes `values.name`, which turns no other word. @param {string} text @param {Record<string, string | number>} values */
 export function fill(text, values) {
-  return text.replace(/%\((\w+)\)s/g, (_, name) => String(values[name]));
+  return text.replace(/%\((\w+)\)s/g, (_, name) => isolated(String(values[name])));
 }

@@ -1,6 +1,7 @@
 // @ts-check
 // Where the agent writes: a reply, a private note or an edit; canned replies by /code. Knows nothing of sending.
 
+import { isBlank } from "../../notifications/characters.js";
 import { element, find, written } from "./dom.js";
 import { fold } from "./folding.js";
 import { fill, gettext } from "./words.js";
@@ -149,7 +150,7 @@ export class Composer {
 
   #submit() {
     const text = this.#text.value;
-    if (!text.trim() || this.#left < 0) return;
+    if (isBlank(text) || this.#left < 0) return;
     this.user?.onTyping(false);
     if (this.#editing) {
       const { id, isNote } = this.#editing;
@@ -176,13 +177,13 @@ export class Composer {
     const { value } = this.#text;
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight + 2}px`; // the style sheet has the most
-    find(".console-send", this.#form).setAttribute("aria-disabled", String(!value.trim() || this.#left < 0));
+    find(".console-send", this.#form).setAttribute("aria-disabled", String(isBlank(value) || this.#left < 0));
     this.#showCount();
     this.#showCannedButton();
     this.#offer(this.#matching(value));
     if (!byHand) return;
     if (!this.#editing) this.user?.onDraft(this.#draft);
-    this.user?.onTyping(value.trim() !== "" && this.mode === "reply" && !this.#editing);
+    this.user?.onTyping(!isBlank(value) && this.mode === "reply" && !this.#editing);
   }
 
   #showCount() {

@@ -1,6 +1,7 @@
 // @ts-check
 // What is seen of a conversation beside its messages: header, state of the connection, controls, people.
 
+import { isBlank, isolated, listed } from "../../notifications/characters.js";
 import { avatar, element, find, written } from "./dom.js";
 import { avatarOf, titleOf } from "./list.js";
 import { counterparts } from "./state.js";
@@ -99,12 +100,12 @@ export class DetailsView {
     const parts = [];
     if (conversation.kind === "trip") parts.push(gettext("Trip"));
     else parts.push(...people.map(({ role }) => ROLE[role]?.() ?? role));
-    if (conversation.subject) parts.push(conversation.subject);
+    if (!isBlank(conversation.subject)) parts.push(isolated(conversation.subject));
     const about = find(".console-thread-about");
     about.replaceChildren(written("", parts.join(" · ")));
     if (state !== "live") return;
     const isOnline = online.length > 0;
-    const presence = isOnline ? (people.length > 1 ? fill(gettext("%(names)s online"), { names: online.map(({ name }) => name).join(", ") }) : gettext("online")) : seen ? fill(gettext("last seen %(time)s"), { time: agoText(seen) }) : gettext("offline");
+    const presence = isOnline ? (people.length > 1 ? fill(gettext("%(names)s online"), { names: listed(online.map(({ name }) => name)) }) : gettext("online")) : seen ? fill(gettext("last seen %(time)s"), { time: agoText(seen) }) : gettext("offline");
     about.append(element("span", `console-presence${isOnline ? " console-is-online" : ""}`, presence));
   }
 
@@ -139,7 +140,7 @@ export class DetailsView {
       const others = this.#agents.filter(({ user_id }) => user_id !== this.#me.user_id);
       const known = [this.#me, ...others];
       if (assignee && !known.some(({ user_id }) => user_id === assignee.user_id)) known.push(assignee);
-      const name = (/** @type {Person} */ one) => (one.user_id === this.#me.user_id ? fill(gettext("%(name)s (you)"), { name: one.name }) : one.name);
+      const name = (/** @type {Person} */ one) => (one.user_id === this.#me.user_id ? fill(gettext("%(name)s (you)"), { name: one.name }) : isolated(one.name));
       const signature = JSON.stringify(known);
       if (this.#assignee.dataset.signature !== signature) {
         this.#assignee.dataset.signature = signature;
@@ -164,7 +165,7 @@ export class DetailsView {
   /** @param {Conversation} conversation */
   #showFacts({ id, subject, created_at, waiting_since, closes_at }) {
     /** @type {[string, string][]} */ const facts = [[gettext("Number"), String(id)]];
-    if (subject) facts.push([gettext("Subject"), subject]);
+    if (!isBlank(subject)) facts.push([gettext("Subject"), subject]);
     facts.push([gettext("Begun"), momentText(created_at)]);
     if (waiting_since) facts.push([gettext("Waiting since"), momentText(waiting_since)]);
     if (closes_at) facts.push([gettext("Closes"), momentText(closes_at)]);

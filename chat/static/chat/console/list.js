@@ -1,6 +1,7 @@
 // @ts-check
 // What is seen of the list of conversations: filters, search, rows.
 
+import { isBlank, listed } from "../../notifications/characters.js";
 import { arrange, avatar, element, find, icon, written } from "./dom.js";
 import { counterparts, unreadOf } from "./state.js";
 import { PRIORITY, STATUS, fill, gettext, initials, minutesSince, momentText, ngettext, shortTimeText, waitingText } from "./words.js";
@@ -19,7 +20,8 @@ const LATE_MINUTES = 15; // from then on, who waits stands out
 /** Who it is with, for people. @param {Conversation} conversation */
 export function titleOf(conversation) {
   const names = counterparts(conversation).map(({ name }) => name);
-  return names.join(", ") || conversation.subject || fill(gettext("Conversation %(id)s"), { id: conversation.id });
+  if (names.length) return names.length > 1 ? listed(names) : names[0];
+  return isBlank(conversation.subject) ? fill(gettext("Conversation %(id)s"), { id: conversation.id }) : conversation.subject;
 }
 
 /** @param {Conversation} conversation */
@@ -216,12 +218,12 @@ export class ListView {
 
   /** @param {Conversation} item */
   #preview({ last_message: last, subject }) {
-    if (!last) return written("console-row-preview", subject || gettext("No messages yet"));
+    if (!last) return written("console-row-preview", isBlank(subject) ? gettext("No messages yet") : subject);
     if (last.deleted_at) return element("em", "console-row-preview", gettext("Message deleted"));
     const isMine = last.sender_id === this.#me;
-    const words = written("console-row-preview", last.message);
-    if (isMine) words.prepend(element("span", "console-row-you", `${gettext("You:")} `));
-    return words;
+    if (!isMine) return written("console-row-preview", last.message);
+    const you = element("span", "console-row-you", `${gettext("You:")} `);
+    return element("span", "console-row-preview", you, written("", last.message));
   }
 
   /** @param {Conversation} item @param {boolean} saysUnassigned where others stand beside it */

@@ -2,6 +2,8 @@
 // What outlives a page: a draft per conversation (in this browser), and messages without an ack (in this tab, so that
 // no other tab takes them for its own). A browser that stores nothing loses only that.
 
+import { isBlank } from "../../notifications/characters.js";
+
 /** @typedef {import("./state.js").Letter} Letter */
 
 /** @param {Storage} storage @param {string} key @returns {any} */
@@ -30,7 +32,7 @@ export function drafts(me, conversation) {
     /** @returns {{text: string, isNote: boolean} | null} */
     get: () => read(localStorage, key),
     /** @param {string} text @param {boolean} isNote */
-    set: (text, isNote) => write(localStorage, key, text.trim() ? { text, isNote } : null),
+    set: (text, isNote) => write(localStorage, key, isBlank(text) ? null : { text, isNote }),
   };
 }
 

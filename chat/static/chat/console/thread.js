@@ -1,6 +1,7 @@
 // @ts-check
 // What is seen of a conversation's messages: days, bubbles, ticks, who is typing; and where the reader stands in them.
 
+import { isolated, listed } from "../../notifications/characters.js";
 import { arrange, avatar, element, find, icon, iconButton, written } from "./dom.js";
 import { isEditable } from "./state.js";
 import { ROLE, clockText, dayOf, dayText, fill, gettext, initials, momentText, ngettext } from "./words.js";
@@ -223,7 +224,7 @@ export class ThreadView {
 
   /** @param {Entry} entry @param {string} role */
   #label(entry, role) {
-    const who = entry.isMine ? gettext("You") : entry.authorName;
+    const who = entry.isMine ? gettext("You") : isolated(entry.authorName);
     return [role ? `${who} (${role})` : who, clockText(entry.at)].join(", ");
   }
 
@@ -347,7 +348,7 @@ export class ThreadView {
 
   /** @param {string[]} names */
   #showTyping(names) {
-    const text = names.length ? fill(ngettext("%(names)s is typing", "%(names)s are typing", names.length), { names: names.join(", ") }) : "";
+    const text = names.length ? fill(ngettext("%(names)s is typing", "%(names)s are typing", names.length), { names: listed(names) }) : "";
     if (this.#typing.dataset.text === text) return;
     this.#typing.dataset.text = text;
     this.#typing.replaceChildren(...(text ? [element("i", "console-dots", element("i", ""), element("i", ""), element("i", "")), text] : []));

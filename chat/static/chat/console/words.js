@@ -1,6 +1,7 @@
 // @ts-check
 // What the console says: times, names, statuses. Touches no page.
 
+import { initialsOf } from "../../notifications/characters.js";
 import { fill, gettext } from "../../notifications/texts.js";
 import * as times from "../../notifications/times.js";
 
@@ -63,9 +64,7 @@ export function minutesSince(timestamp) {
 
 /** Up to two letters for an avatar. @param {string} name */
 export function initials(name) {
-  const [first = "?", ...others] = name.trim().split(/\s+/);
-  const letters = [first, ...others.slice(-1)].map((word) => Array.from(word)[0] ?? "");
-  return letters.join("").toLocaleUpperCase(LANGUAGE);
+  return initialsOf(name).toLocaleUpperCase(LANGUAGE);
 }
 
 /** Functions, so that each is looked up in the language of the page. */
