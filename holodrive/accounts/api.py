@@ -4,15 +4,12 @@ from typing import Any, Literal
 
 import msgspec
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework_simplejwt.serializers import PasswordField
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from chat.events import name_of
 from chat.models import is_support
-from holodrive.accounts.names import as_typed
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime.api import RefreshToken
 from holodrive.realtime.rest import NeverStored, answer
@@ -40,29 +37,15 @@ class MeItem(msgspec.Struct, kw_only=True):
     is_support: bool
 
 
-class _Username(serializers.CharField):
-    def to_internal_value(self, data: Any) -> str:
-        return as_typed(super().to_internal_value(data))
-
-
-class LoginSerializer(ObtainSerializer):
-    """Reads name and password as the admin's form does: NFKC, and a password as it was typed."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields[self.username_field] = _Username(write_only=True)
-        self.fields["password"] = PasswordField(trim_whitespace=False)
-
-
 class Login(NeverStored, TokenObtainPairView):
-    serializer_class = LoginSerializer
+    serializer_class = ObtainSerializer
     work = PASSWORD
 
     @extend_schema(request=Credentials, responses=Tokens)
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """A new login. After too many failures: 429, with Retry-After."""
         fields = request.data if isinstance(request.data, dict) else {}
-        username = str(fields.get(LoginSerializer.username_field, ""))
+        username = str(fields.get(ObtainSerializer.username_field, ""))
         with login_attempt(request._request, username):
             response: Response = super().post(request, *args, **kwargs)
         return response

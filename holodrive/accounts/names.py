@@ -1,24 +1,14 @@
-"""One account, however its name is spelled: how both doors read it, and how failures count it."""
+"""One account, however its name is spelled: how failures count it."""
 
-import re
 import unicodedata
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 
+from holodrive.realtime.characters import is_blank
+from holodrive.realtime.tokens import as_typed
+
 _LONGEST = 254  # of the user names that Django's own models and forms know
-# Categories that leave no mark: controls, zero-width and other format characters, lone surrogates,
-# every kind of space; and what Unicode calls ignorable in others.
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
-_IGNORABLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\U000e0100-\U000e01ef]"
-)
-
-
-def as_typed(text: str) -> str:
-    """The name that a login looks up: trimmed and NFKC, as Django's UsernameField reads it."""
-    name = text.strip()
-    return name if len(name) > _LONGEST else unicodedata.normalize("NFKC", name)
 
 
 def account(text: str) -> str:
@@ -39,5 +29,4 @@ def account(text: str) -> str:
 def _one_spelling(name: str) -> str:
     """For backends and collations that find more than the exact name: no case, nothing unseen."""
     name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    seen = (sign for sign in name if unicodedata.category(sign) not in _UNSEEN)
-    return _IGNORABLE.sub("", "".join(seen))
+    return "".join(sign for sign in name if not is_blank(sign))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.forms import UsernameField
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.dispatch import Signal
@@ -22,7 +23,11 @@ from rest_framework_simplejwt.exceptions import (
     InvalidToken,
     TokenError,
 )
-from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
+from rest_framework_simplejwt.serializers import (
+    PasswordField,
+    TokenObtainPairSerializer,
+    TokenRefreshSerializer,
+)
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import Token
@@ -91,10 +96,29 @@ class RefreshToken(_Token, simplejwt.RefreshToken):  # type: ignore[misc]
         return found
 
 
+def as_typed(username: str) -> str:
+    """Return the name that a login looks up, read as the admin's form reads it: by its own code."""
+    model = get_user_model()
+    field: Any = model._meta.get_field(model.USERNAME_FIELD)
+    return str(UsernameField(max_length=field.max_length or 254).to_python(username))
+
+
+class _Username(serializers.CharField):
+    def to_internal_value(self, data: Any) -> str:
+        return as_typed(super().to_internal_value(data))
+
+
 class ObtainSerializer(TokenObtainPairSerializer):
-    """A new login: refresh and access token with a new `sid`."""
+    """A new login: refresh and access token with a new `sid`. Name and password are read as the
+    admin's form reads them: a password is not trimmed.
+    """
 
     token_class = RefreshToken
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields[self.username_field] = _Username(write_only=True)
+        self.fields["password"] = PasswordField(trim_whitespace=False)
 
 
 class RefreshSerializer(TokenRefreshSerializer):

@@ -712,7 +712,7 @@ DEFENCES = (
     Defence(
         "a name without a mark is the same name",
         "holodrive/accounts/names.py",
-        '    return _IGNORABLE.sub("", "".join(seen))',
+        '    return "".join(sign for sign in name if not is_blank(sign))',
         "    return name",
         "holodrive/accounts/tests/test_login.py::test_every_spelling_has_the_same_count",
     ),
@@ -1973,5 +1973,19 @@ DEFENCES = (
         "isolated(String(values[name]))",
         "String(values[name])",
         f"{_T}/test_characters.py::test_the_scripts_of_the_admin_have_the_same_rules",
+    ),
+    Defence(
+        "a password is not trimmed",
+        f"{_R}/tokens.py",
+        "PasswordField(trim_whitespace=False)",
+        "PasswordField()",
+        "holodrive/accounts/tests/test_login.py::test_every_door_takes_a_password_as_it_was_typed",
+    ),
+    Defence(
+        "a name is read as the admin's form reads it",
+        f"{_R}/tokens.py",
+        "        return as_typed(super().to_internal_value(data))",
+        "        return super().to_internal_value(data)",
+        "holodrive/accounts/tests/test_login.py::test_every_door_reads_a_name_alike",
     ),
 )  # fmt: skip

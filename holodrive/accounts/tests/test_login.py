@@ -9,14 +9,17 @@ from itertools import count
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from rest_framework.exceptions import Throttled
-from rest_framework.test import APIClient
+from rest_framework.test import APIClient, APIRequestFactory
+from rest_framework_simplejwt.views import TokenObtainPairView
 
 from holodrive.accounts import names, throttle
 from holodrive.realtime.addresses import client_address
 from holodrive.realtime.places import Places
+from holodrive.realtime.tokens import ObtainSerializer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _numbers = count(1)
@@ -384,32 +387,86 @@ def test_a_backend_that_finds_more_spellings_is_asked(user, monkeypatch):
     assert names.account("rider@example.com") == names.account(user.username)
 
 
-@pytest.mark.parametrize(
-    ("typed", "lets_in"),
-    [
-        ("{name}", True),
-        (" {name}\u3000", True),
-        ("{fullwidth}", True),
-        ("{name}\u200b", False),
-        ("{upper}", False),
-    ],
-)
-def test_both_doors_read_a_name_alike(make_user, client, address, typed, lets_in):
-    name = make_user("admin", password=RIGHT).username
-    fullwidth = "".join(chr(ord(sign) + 0xFEE0) for sign in name)
-    typed = typed.format(name=name, fullwidth=fullwidth, upper=name.upper())
-    assert (log_in(typed, RIGHT, address).status_code == 200) is lets_in
-    form = {"username": typed, "password": RIGHT}
-    page = client.post("/admin/login/", form, REMOTE_ADDR=address)
-    assert (page.status_code == 302) is lets_in
+NFD_NAME = "\u0438\u0306\u043e\u0441\u0438\u0444" * 20  # 120 code points, and 100 composed
+TYPED = {  # by the name of an account, what is typed for it, and whether that is its name
+    "as it is": ("admin7", "admin7", True),
+    "padded": ("admin7", " admin7\u3000", True),
+    "padded with line ends": ("admin7", "\tadmin7\r\n", True),
+    "fullwidth": ("admin7", "\uff41\uff44\uff4d\uff49\uff4e\uff17", True),
+    "decomposed": ("\u0439\u043e\u0441\u0438\u0444", "\u0438\u0306\u043e\u0441\u0438\u0444", True),
+    "decomposed and padded": ("Zo\u00eb", " Zoe\u0308 ", True),
+    "decomposed and long": (unicodedata.normalize("NFC", NFD_NAME), NFD_NAME, True),
+    "longer than a name, decomposed": ("\u0439" * 100, "\u0438\u0306" * 100, False),
+    "with something unseen": ("admin7", "admin7\u200b", False),
+    "in capitals": ("admin7", "ADMIN7", False),
+    "a space within": ("admin7", "admin 7", False),
+    "an account that was stored decomposed": ("e\u0301va", "e\u0301va", False),
+    "an account that was stored padded": (" admin7", " admin7", False),
+}
+PASSWORDS = [
+    "x ",
+    " x",
+    " ",
+    "\u3000x\u00a0",
+    "x\u200b",
+    "\u0438\u0306",
+    "\u0439",
+    "x\ty",
+    "\ufb01",
+]
 
 
-def test_both_doors_take_a_password_as_it_was_typed(make_user, client, address):
-    admin = make_user("admin", password=" spaces around ")
-    assert log_in(admin.username, " spaces around ", address).status_code == 200
-    assert log_in(admin.username, "spaces around", address).status_code == 401
-    form = {"username": admin.username, "password": " spaces around "}
-    assert client.post("/admin/login/", form, REMOTE_ADDR=address).status_code == 302
+class Bare(TokenObtainPairView):
+    """As a project takes it from simplejwt, with our serializer."""
+
+    serializer_class = ObtainSerializer
+
+
+def by_token(username, password, address):
+    return log_in(username, password, address).status_code == 200
+
+
+def by_bare_token(username, password, address):
+    body = {"username": username, "password": password}
+    request = APIRequestFactory().post("/", body, format="json", REMOTE_ADDR=address)
+    return Bare.as_view()(request).status_code == 200
+
+
+def by_form(username, password, address):
+    form = {"username": username, "password": password}
+    return Client().post("/admin/login/", form, REMOTE_ADDR=address).status_code == 302
+
+
+DOORS = [by_token, by_bare_token, by_form]
+
+
+@pytest.mark.parametrize(("stored", "typed", "lets_in"), TYPED.values(), ids=TYPED)
+def test_every_door_reads_a_name_alike(make_user, address, stored, typed, lets_in):
+    make_user("admin", username=stored, password=RIGHT)
+    assert [door(typed, RIGHT, address) for door in DOORS] == [lets_in] * 3
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_takes_a_password_as_it_was_typed(make_user, address, door, settings):
+    settings.LOGIN_FAILURES_PER_USER = settings.LOGIN_FAILURES_PER_ADDRESS = 0
+    admin = make_user("admin")
+    for password in PASSWORDS:
+        admin.set_password(password)
+        admin.save()
+        others = {password.strip(), f"{password} ", unicodedata.normalize("NFKC", password)}
+        assert door(admin.username, password, address), ascii(password)
+        for other in others - {password}:
+            assert not door(admin.username, other, address), (ascii(password), ascii(other))
+
+
+@pytest.mark.parametrize("typed", ["\u0438\u0306\u0430", " \u0439\u0430 ", "\u0439\u0430"])
+def test_the_commands_read_a_name_as_the_doors_do(transactional_db, address, monkeypatch, typed):
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", " first ")
+    call_command("createsuperuser", username=typed, email="a@example.com", interactive=False)
+    assert [door(typed, " first ", address) for door in DOORS] == [True] * 3
+    monkeypatch.setattr("getpass.getpass", lambda prompt="": " second one ")
+    call_command("changepassword", typed)
+    assert [door(typed, " second one ", address) for door in DOORS] == [True] * 3
 
 
 @pytest.mark.parametrize(
