@@ -45,7 +45,7 @@ CURSORS = (
     "9" * 40,
 )
 # Of fields: what a request may hold at most, beside what every kind of field is tried with.
-BODIES: dict[tuple[str, str], dict[str, list]] = {
+BODIES: dict[tuple[str, str], dict[str, list[dict[str, object]]]] = {
     ("post", "/api/conversations/{conversation_id}/messages/"): {
         "message": [{"message": text} for text in TEXTS],
         "client_message_id": [{"message": "x", "client_message_id": text} for text in TEXTS],
