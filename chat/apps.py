@@ -16,6 +16,7 @@ class ChatConfig(AppConfig):
             if not hasattr(settings, name):
                 setattr(settings, name, value)
         from chat import (  # noqa: F401 - they register themselves
+            checks,
             endings,
             oversight,
             personal,

@@ -1,12 +1,13 @@
 """The ASGI application: the same for `manage.py serve`, plain daphne and uvicorn."""
 
 import os
-import sys
 
 from django.core.asgi import get_asgi_application
 
+from holodrive.environment import refusal
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "holodrive.settings")
-django = get_asgi_application()  # before any import that needs models
+django = refusal.configured(get_asgi_application)  # before any import that needs models
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
@@ -42,4 +43,4 @@ application = LiftCredentials(
 )
 collect_rarely()
 if not settings.DEBUG and (public := keys.published()):  # under uvicorn and plain daphne as well
-    sys.exit(f"error: {' and '.join(public)}: a key that is published; make one of your own")
+    refusal.refuse(f"{' and '.join(public)}: a key that is published; make one of your own")

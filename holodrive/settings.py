@@ -10,27 +10,25 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from holodrive.environment import Environment
+from holodrive.environment import Environment, keys, kinds, places, urls
 from holodrive.realtime import brokers, embedded, private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment(Path(os.environ.get("ENV_FILE", BASE_DIR / ".env")))
+env = Environment(os.environ.get("ENV_FILE"), BASE_DIR / ".env")
 # What `make run` leaves here, with a key and everybody's messages in it.
 PRIVATE_FILES = [BASE_DIR / ".env", BASE_DIR / "db.sqlite3"]
 
 DEBUG = env.flag("DEBUG", default=False)
-SECRET_KEY = env.text("SECRET_KEY", "")
-if not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY is missing: set it in the environment or in .env")
-SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", [])
-ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
-CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
+SECRET_KEY = env.key("SECRET_KEY")
+SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", [], keys.Key())
+ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [], places.AllowedHost())
+CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [], places.TrustedOrigin())
 
 # Outside of development a proxy speaks TLS for us. It must be named before its word counts: who
 # reaches us without it could claim anything.
 SESSION_COOKIE_SECURE = env.flag("SESSION_COOKIE_SECURE", default=not DEBUG)
 CSRF_COOKIE_SECURE = env.flag("CSRF_COOKIE_SECURE", default=not DEBUG)
-_tls_header = env.text("SECURE_PROXY_SSL_HEADER", "")
+_tls_header = env.text("SECURE_PROXY_SSL_HEADER", "", places.Header())
 if _tls_header:
     SECURE_PROXY_SSL_HEADER = (f"HTTP_{_tls_header.upper().replace('-', '_')}", "https")
 # Without that header every request looks like plain HTTP, and would be redirected for ever.
@@ -102,7 +100,9 @@ REALTIME_OUTBOX_BYTES = env.number("REALTIME_OUTBOX_BYTES", 1_048_576)
 REALTIME_RESUME_LIMIT = env.number("REALTIME_RESUME_LIMIT", 500, at_least=1)
 REALTIME_RECONCILE_SECONDS = env.seconds("REALTIME_RECONCILE_SECONDS", 2, at_least=0.1)
 REALTIME_PRESENCE_SECONDS = env.seconds("REALTIME_PRESENCE_SECONDS", 30, at_least=0.5)
-REALTIME_HEARTBEAT_SECONDS = env.number("REALTIME_HEARTBEAT_SECONDS", 25, at_least=1)
+REALTIME_HEARTBEAT_SECONDS = env.number(
+    "REALTIME_HEARTBEAT_SECONDS", 25, at_least=1, at_most=86_400
+)
 REALTIME_SOCKETS_PER_USER = env.number("REALTIME_SOCKETS_PER_USER", 10)
 REALTIME_SOCKETS_PER_STAFF = env.number("REALTIME_SOCKETS_PER_STAFF", 50)
 REALTIME_CONNECTS_PER_USER = env.number("REALTIME_CONNECTS_PER_USER", 60)
@@ -113,24 +113,24 @@ REALTIME_MAX_BODY_BYTES = env.number("REALTIME_MAX_BODY_BYTES", 2_621_440)
 REALTIME_UPLOADS = env.sizes("REALTIME_UPLOADS")
 REALTIME_REQUEST_SECONDS = env.seconds("REALTIME_REQUEST_SECONDS", 20, at_least=0)
 REALTIME_REQUESTS_PER_SECOND = env.number("REALTIME_REQUESTS_PER_SECOND", 20)
-REALTIME_LOG_DAYS = env.number("REALTIME_LOG_DAYS", 7)
+REALTIME_LOG_DAYS = env.days("REALTIME_LOG_DAYS", 7)
 REALTIME_TRACING = env.flag("REALTIME_TRACING", default=False)
 REALTIME_DRAIN_SECONDS = env.seconds("REALTIME_DRAIN_SECONDS", 10, at_least=0)
 
 # Chat. Phone numbers without a country code are of this region; and whether support answers only
 # with a permission of its own (chat.reply_conversation).
-CHAT_TRIP_DAYS = env.number("CHAT_TRIP_DAYS", 0)
-NOTIFICATIONS_READ_DAYS = env.number("NOTIFICATIONS_READ_DAYS", 0)
-CHAT_PHONE_REGION = env.text("CHAT_PHONE_REGION", "UZ")
+CHAT_TRIP_DAYS = env.days("CHAT_TRIP_DAYS", 0)
+NOTIFICATIONS_READ_DAYS = env.days("NOTIFICATIONS_READ_DAYS", 0)
+CHAT_PHONE_REGION = env.text("CHAT_PHONE_REGION", "UZ", kinds.Region())
 CHAT_REPLY_NEEDS_PERMISSION = env.flag("CHAT_REPLY_NEEDS_PERMISSION", default=False)
 
 # Push, for who has no app open. A channel is there once its keys are.
 PUSH_DELAY_SECONDS = env.seconds("PUSH_DELAY_SECONDS", 5, at_least=0)
-PUSH_MANDATORY_CATEGORIES = env.names("PUSH_MANDATORY_CATEGORIES", [])
-PUSH_SHOWN_DAYS = env.number("PUSH_SHOWN_DAYS", 30)
-PUSH_FCM_CREDENTIALS = env.text("PUSH_FCM_CREDENTIALS", "")
-PUSH_VAPID_PRIVATE_KEY = env.text("PUSH_VAPID_PRIVATE_KEY", "")
-PUSH_VAPID_SUBJECT = env.text("PUSH_VAPID_SUBJECT", "")
+PUSH_MANDATORY_CATEGORIES = env.names("PUSH_MANDATORY_CATEGORIES", [], kinds.Name())
+PUSH_SHOWN_DAYS = env.days("PUSH_SHOWN_DAYS", 30)
+PUSH_FCM_CREDENTIALS = env.text("PUSH_FCM_CREDENTIALS", "", keys.ServiceAccount())
+PUSH_VAPID_PRIVATE_KEY = env.text("PUSH_VAPID_PRIVATE_KEY", "", keys.VapidKey())
+PUSH_VAPID_SUBJECT = env.text("PUSH_VAPID_SUBJECT", "", keys.Contact())
 PUSH_WEB_HOSTS = env.names(
     "PUSH_WEB_HOSTS",
     [
@@ -139,6 +139,7 @@ PUSH_WEB_HOSTS = env.names(
         ".notify.windows.com",
         ".push.apple.com",
     ],
+    places.PushHost(),
 )
 PUSH_BACKENDS: dict[str, str] = {}
 if PUSH_FCM_CREDENTIALS:
@@ -147,10 +148,10 @@ if PUSH_VAPID_PRIVATE_KEY:
     PUSH_BACKENDS["web"] = "push.backends.web.WebPush"
 
 # What clients dial; where the server listens follows from it unless REALTIME_BIND says otherwise.
-WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1")
+WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1", places.Host())
 WEBSOCKET_PORT = env.number("WEBSOCKET_PORT", 9000, at_least=1, at_most=65_535)
-WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}")
-WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [])
+WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}", places.Dialled())
+WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [], places.Origin())
 # Nothing inline, nothing of other hosts; and the sockets. (A CSP has no form for an IPv6 address.)
 _sockets = "" if WEBSOCKET_URL.startswith("[") else f"//{WEBSOCKET_URL.partition('/')[0]}"
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
@@ -165,11 +166,12 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
     }
 }
 REALTIME_PROCESSES = env.number("REALTIME_PROCESSES", 1)
-REALTIME_BIND = env.text("REALTIME_BIND", "")
+REALTIME_BIND = env.text("REALTIME_BIND", "", places.Bind())
 
 DATABASES: dict[str, Any] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 }
+_test_file = env.text("TEST_DATABASE_FILE", str(BASE_DIR / ".run" / "test.sqlite3"), places.File())
 _url_options = DATABASES["default"].get("OPTIONS", {})  # ?sslmode=require
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE beside WAL: WAL alone refused 78 of 400 concurrent writes, both together none.
@@ -183,7 +185,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             **_url_options,
         },
         # Threads on an in-memory test database refuse each other's writes ("table is locked").
-        "TEST": {"NAME": env.text("TEST_DATABASE_FILE", str(BASE_DIR / ".run" / "test.sqlite3"))},
+        "TEST": {"NAME": _test_file},
     }
 else:
     # The pool hands connections to threads, so Django itself must keep none (CONN_MAX_AGE 0).
@@ -204,7 +206,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Without REDIS_URL: the project's own Valkey, on a socket file that every process of this folder
 # computes alike.
-REDIS_URL = env.redis("REDIS_URL", embedded.url(BASE_DIR))
+REDIS_URL = env.text("REDIS_URL", embedded.url(BASE_DIR), urls.RedisUrl())
 if embedded.url(BASE_DIR) == REDIS_URL:
     try:
         embedded.trust(BASE_DIR)
@@ -215,7 +217,7 @@ CHANNEL_LAYERS: dict[str, Any] = {
         "BACKEND": "holodrive.realtime.layer.ConfirmedPubSubLayer",
         "CONFIG": {
             "hosts": [{**host, "socket_connect_timeout": 2} for host in brokers.hosts(REDIS_URL)],
-            "prefix": env.text("REALTIME_PREFIX", "holodrive"),
+            "prefix": env.text("REALTIME_PREFIX", "holodrive", kinds.Prefix()),
         },
     }
 }
@@ -240,8 +242,8 @@ CACHES: dict[str, Any] = {
 }
 LOGIN_FAILURES_PER_USER = env.number("LOGIN_FAILURES_PER_USER", 10)
 LOGIN_FAILURES_PER_ADDRESS = env.number("LOGIN_FAILURES_PER_ADDRESS", 300)
-TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", ["127.0.0.1", "::1"])
-CLIENT_ADDRESS_HEADER = env.header("CLIENT_ADDRESS_HEADER", "X-Real-IP")
+TRUSTED_PROXIES = env.names("TRUSTED_PROXIES", ["127.0.0.1", "::1"], places.Network())
+CLIENT_ADDRESS_HEADER = env.text("CLIENT_ADDRESS_HEADER", "X-Real-IP", places.Header())
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -253,11 +255,13 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-JWT_SIGNING_KEY_FALLBACKS = env.names("JWT_SIGNING_KEY_FALLBACKS", [])
+JWT_SIGNING_KEY_FALLBACKS = env.names("JWT_SIGNING_KEY_FALLBACKS", [], keys.Key())
 SIMPLE_JWT: dict[str, Any] = {
-    "SIGNING_KEY": env.text("JWT_SIGNING_KEY", "") or SECRET_KEY,
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.number("JWT_ACCESS_MINUTES", 60, at_least=1)),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.number("JWT_REFRESH_DAYS", 30, at_least=1)),
+    "SIGNING_KEY": env.key("JWT_SIGNING_KEY", SECRET_KEY),
+    "ACCESS_TOKEN_LIFETIME": timedelta(
+        minutes=env.number("JWT_ACCESS_MINUTES", 60, at_least=1, at_most=5_256_000)
+    ),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.days("JWT_REFRESH_DAYS", 30, at_least=1)),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
     "CHECK_REVOKE_TOKEN": True,
@@ -299,7 +303,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG  # `make run` needs no collectstatic
 
-_log_level = env.text("LOG_LEVEL", "INFO").upper()
+_log_level = env.text("LOG_LEVEL", "INFO", kinds.LogLevel())
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -323,3 +327,7 @@ LOGGING: dict[str, Any] = {
         "uvicorn.error": {"handlers": [], "propagate": True},
     },
 }
+
+# Last, so that all wrong values are named at once.
+env.refuse()
+ENVIRONMENT_NOTICES = env.notices()  # for `check`

@@ -16,6 +16,7 @@ class NotificationsConfig(AppConfig):
             if not hasattr(settings, name):
                 setattr(settings, name, value)
         from notifications import (  # noqa: F401 - they register themselves
+            checks,
             personal,
             restoration,
             retention,

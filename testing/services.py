@@ -5,6 +5,7 @@ and is stopped by process id when the run ends.
 """
 
 import atexit
+import importlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import redis
+from django.core.exceptions import ImproperlyConfigured
 
 from holodrive.realtime import embedded
 from testing.patience import ANSWER
@@ -179,7 +181,7 @@ def prepare() -> None:
     let_interrupts_through()
     valkey = Valkey()
     _running.callback(valkey.kill)
-    if os.environ.get("TEST_DATABASE") == "postgresql":
+    if _database() == "postgresql":
         postgresql = PostgreSQL()
         _running.callback(postgresql.stop)
         database = postgresql.url
@@ -208,5 +210,21 @@ def prepare() -> None:
     sys.path.insert(0, str(ROOT))
 
 
+def _database() -> str:
+    kind = os.environ.get("TEST_DATABASE") or "sqlite"
+    if kind not in ("sqlite", "postgresql"):
+        raise SystemExit(f"TEST_DATABASE must be sqlite or postgresql, not {kind!r}.")
+    return kind
+
+
+def _read_settings() -> None:
+    """Here, and not when pytest-django asks for them: a wrong variable is one line."""
+    try:
+        importlib.import_module("holodrive.settings")
+    except ImproperlyConfigured as wrong:
+        raise SystemExit(f"error: {wrong}") from None
+
+
 if "pytest" in sys.modules:
     prepare()
+    _read_settings()

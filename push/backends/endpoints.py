@@ -14,10 +14,11 @@ from typing import NamedTuple
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
+from holodrive.environment.places import push_host
+
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _PORT = "(?::(?P<port>[0-9]{1,5}))?"
-_ENTRY = re.compile(rf"(?P<host>\.{_LABEL}\.{_NAME}|{_NAME}){_PORT}")
 _ENDPOINT = re.compile(
     rf"https://(?P<host>{_NAME}){_PORT}(?:[/?][!-\[\]-~]*)?",
     re.IGNORECASE | re.ASCII,  # with Unicode's cases the Kelvin sign is a k
@@ -35,14 +36,13 @@ class Place(NamedTuple):
     @classmethod
     def read(cls, entry: str) -> "Place":
         """Raises ValueError."""
-        found = _ENTRY.fullmatch(entry.lower())
-        port = int(found["port"] or _TLS_PORT) if found else 0
-        if found is None or not 0 < port < 65_536:
+        try:
+            return cls(*push_host(entry))
+        except ValueError:
             raise ValueError(
                 f"{entry!r} is no host: write push.example.com, .example.com for all below it, "
                 "or push.example.com:8443"
-            )
-        return cls(found["host"], port)
+            ) from None
 
     def has(self, host: str, port: int) -> bool:
         is_below = self.host.startswith(".") and host.endswith(self.host)

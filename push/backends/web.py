@@ -37,7 +37,7 @@ class WebPush:
     def __init__(self) -> None:
         try:
             self._vapid = Vapid02.from_string(settings.PUSH_VAPID_PRIVATE_KEY)
-        except (ValueError, TypeError, VapidException):
+        except (ValueError, TypeError, AttributeError, VapidException):
             raise ImproperlyConfigured(
                 "PUSH_VAPID_PRIVATE_KEY is no key: manage.py vapid_keys makes one"
             ) from None

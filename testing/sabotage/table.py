@@ -1286,9 +1286,9 @@ DEFENCES = (
     ),
     Defence(
         "a wrong host of push services is named at the start",
-        "push/backends/endpoints.py",
-        "        if found is None or not 0 < port < 65_536:",
-        "        if found is None:",
+        "holodrive/environment/places.py",
+        "    if found is None or not 0 < port < 65_536:",
+        "    if found is None:",
         "push/tests/test_endpoints.py"
         "::test_an_entry_that_is_no_host_is_named_at_the_start",
     ),
@@ -1887,6 +1887,36 @@ DEFENCES = (
         '    "csp.middleware.CSPMiddleware",',
         "   ",
         "holodrive/tests/test_headers.py::test_every_answer_has_a_policy_without_anything_inline_or_foreign",
+    ),
+    Defence(
+        "a wrong setting stops the start",
+        "holodrive/settings.py",
+        "\nenv.refuse()\n",
+        "\n",
+        "holodrive/tests/test_settings.py"
+        "::test_every_command_and_server_says_it_in_as_many_lines_as_there_are_faults[command0]",
+    ),
+    Defence(
+        "a wrong URL is not repeated",
+        "holodrive/environment/urls.py",
+        '        return f"{found[0]}://..." if found else ""',
+        "        return repr(part)",
+        "holodrive/tests/test_settings.py"
+        "::test_a_wrong_value_is_one_sentence_that_names_quotes_and_explains_it",
+    ),
+    Defence(
+        "a wrong line of the file is not skipped",
+        "holodrive/environment/file.py",
+        '            raise _wrong(path, f"line {number} is not NAME=value")',
+        "            continue",
+        "holodrive/tests/test_settings.py::test_a_wrong_line_is_named_and_not_repeated",
+    ),
+    Defence(
+        "a wrong Django setting is an error",
+        f"{_R}/checks.py",
+        "        *(wrong or setting_checks.keys_of_tokens()),",
+        "        *setting_checks.keys_of_tokens(),",
+        "holodrive/tests/test_settings.py::test_a_wrong_django_setting_is_an_error_of_the_check",
     ),
     Defence(
         "no answer of REST is stored",

@@ -339,6 +339,7 @@ def test_the_printed_line_talks_as_the_rider(project):
 
 
 def test_talk_without_a_server_or_a_right_is_one_line(project):
+    assert "HOST:PORT is wanted" in one_line(project.manage("talk", "Hi", "--url", "ws://a/"))
     assert "no server" in one_line(project.manage("talk", "Hi"))
     project.serve()
     assert "refused the login" in one_line(project.manage("talk", "Hi", "--password", "wrong"))

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from holodrive.accounts.management.commands.demo import PASSWORD
+from holodrive.environment.places import Dialled
 
 _SECONDS = 10  # until the answer must have come
 
@@ -33,6 +34,11 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, text: str, url: str, conversation: str, follow: bool, **options: Any
     ) -> None:
+        try:
+            url = Dialled().read(url)
+        except ValueError as problem:
+            why = f"{problem}; " if str(problem) else ""
+            raise CommandError(f"--url {url!r}: {why}HOST:PORT is wanted") from None
         token = _token(url, options["username"], options["password"])
         try:
             with connect(

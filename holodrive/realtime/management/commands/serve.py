@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 from prometheus_client import start_http_server
 
+from holodrive.environment.places import host_and_port
 from holodrive.realtime import background, checks, embedded, private
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
@@ -253,10 +254,13 @@ def _handed_over(fd: int) -> socket.socket:
 
 
 def _host_and_port(bind: str) -> tuple[str, int]:
-    host, _, port = bind.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) < 65_536:
-        raise CommandError(f"{bind!r}: HOST:PORT is wanted, such as 127.0.0.1:9000")
-    return host.strip("[]"), int(port)
+    try:
+        return host_and_port(bind)
+    except ValueError as problem:
+        why = f"{problem}; " if str(problem) else ""
+        raise CommandError(
+            f"{bind!r}: {why}HOST:PORT is wanted, such as 127.0.0.1:9000 or [::1]:9000"
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:
