@@ -6,41 +6,29 @@ _AT_ONCE = 1000
 
 def remember(apps, schema_editor):
     """Whoever was notified as support before, or has a conversation."""
-    model = {
-        name: apps.get_model("chat", name)
+    home = schema_editor.connection.alias
+    conversations, participants, known = (
+        apps.get_model("chat", name).objects.using(home)
         for name in ("Conversation", "Participant", "SupportMember")
-    }
-    members = (
-        model["Participant"]
-        .objects.filter(role__in=("rider", "driver"))
-        .values("conversation", "user")
     )
-    told = apps.get_model("notifications", "Notification").objects.filter(
-        related_object_type="conversation"
-    )
-    found = set(
-        model["Conversation"]
-        .objects.exclude(assignee=None)
-        .values_list("assignee", flat=True)
-        .distinct()
-    )
-    found |= set(
-        model["Participant"]
-        .objects.filter(role="support")
-        .values_list("user", flat=True)
-        .distinct()
-    )
+    members = participants.filter(role__in=("rider", "driver")).values("conversation", "user")
+    notifications = apps.get_model("notifications", "Notification").objects.using(home)
+    told = notifications.filter(related_object_type="conversation")
+    assigned = conversations.exclude(assignee=None)
+    found = set(assigned.values_list("assignee", flat=True).distinct())
+    supporting = participants.filter(role="support")
+    found |= set(supporting.values_list("user", flat=True).distinct())
     pairs = told.values_list("recipient", "related_object_id").distinct().iterator(_AT_ONCE)
     batch = []
     for pair in pairs:
         if pair[0] not in found:
             batch.append(pair)
         if len(batch) == _AT_ONCE:
-            found |= _no_members(model["Conversation"].objects, members, batch)
+            found |= _no_members(conversations, members, batch)
             batch = []
-    found |= _no_members(model["Conversation"].objects, members, batch)
-    rows = [model["SupportMember"](user_id=id) for id in sorted(found)]
-    model["SupportMember"].objects.bulk_create(rows, ignore_conflicts=True, batch_size=400)
+    found |= _no_members(conversations, members, batch)
+    rows = [known.model(user_id=id) for id in sorted(found)]
+    known.bulk_create(rows, ignore_conflicts=True, batch_size=400)
 
 
 def _no_members(conversations, members, pairs):

@@ -1,9 +1,11 @@
 """The migration that remembers who was notified as support: agents, and no rider of a trip."""
 
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
+from django.db import connection
 
 from chat import services
 from chat.models import Conversation, Participant, SupportMember
@@ -20,7 +22,7 @@ def test_agents_are_remembered_and_riders_are_not(asked, trip, make_user, make_a
     told = {"related_object_type": "conversation", "related_object_id": asked.pk}
     Notification.objects.create(recipient=former, title="Help", **told)
     SupportMember.objects.all().delete()
-    migration.remember(apps, None)
+    migration.remember(apps, SimpleNamespace(connection=connection))
     assert {*SupportMember.objects.values_list("pk", flat=True)} == {agent.pk, former.pk}
 
 
@@ -29,5 +31,5 @@ def test_a_rider_whose_trips_were_pruned_is_none_of_support(trip):
     assert trip.rider.notifications.exists()
     Participant.objects.filter(conversation=trip.pk).delete()
     Conversation.objects.filter(pk=trip.pk).delete()
-    migration.remember(apps, None)
+    migration.remember(apps, SimpleNamespace(connection=connection))
     assert not SupportMember.objects.exists()

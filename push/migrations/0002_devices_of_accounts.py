@@ -9,9 +9,11 @@ def take_over(apps, schema_editor):
     """Of one token that several users had, the newest."""
     if not _HAD_DEVICES:
         return
+    home = schema_editor.connection.alias
     old, new = apps.get_model("accounts", "Device"), apps.get_model("push", "Device")
     known = {}
-    for row in old.objects.exclude(platform="web").order_by("pk").iterator():  # without keys
+    had = old.objects.using(home).exclude(platform="web")  # these are without keys
+    for row in had.order_by("pk").iterator():
         known.pop(row.token, None)
         known[row.token] = new(
             user_id=row.user_id,
@@ -20,7 +22,8 @@ def take_over(apps, schema_editor):
             created_at=row.created_at,
             renewed_at=row.created_at,
         )
-    new.objects.bulk_create(known.values(), ignore_conflicts=True, batch_size=100)
+    rows = new.objects.using(home)
+    rows.bulk_create(known.values(), ignore_conflicts=True, batch_size=100)
 
 
 class Migration(migrations.Migration):

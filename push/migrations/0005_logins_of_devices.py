@@ -20,17 +20,17 @@ def bind(apps, schema_editor):
         now + RefreshToken.lifetime,
         now + timedelta(seconds=settings.SESSION_COOKIE_AGE),
     )
-    devices, last = apps.get_model("push", "Device").objects.filter(proof=""), 0
+    home, last = schema_editor.connection.alias, 0
+    every_device = apps.get_model("push", "Device").objects.using(home)
+    devices, known = every_device.filter(proof=""), get_user_model()._base_manager.using(home)
     while rows := list(devices.filter(pk__gt=last).order_by("pk")[:_BATCH]):
         # The model itself, for its `get_session_auth_hash`; but it may have columns by now that its
         # table has not got yet.
-        users = (
-            get_user_model()._base_manager.only("password").in_bulk({row.user_id for row in rows})
-        )
+        users = known.only("password").in_bulk({row.user_id for row in rows})
         for row in rows:
             logins.bind(row, users[row.user_id])
             row.login_expires_at = of_session if logins.is_of_session(row) else of_token
-        devices.model.objects.bulk_update(rows, ["proof", "login_expires_at"])
+        every_device.bulk_update(rows, ["proof", "login_expires_at"])
         last = rows[-1].pk
 
 

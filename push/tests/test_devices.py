@@ -1,8 +1,11 @@
 """Devices over REST, and whose they are."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 from rest_framework.test import APIClient
@@ -128,7 +131,7 @@ def test_the_devices_of_before_are_taken_over(make_user):
         OldDevice.objects.create(user=user, platform=platform, token=token)
     loader = MigrationLoader(None)
     migration = loader.get_migration("push", "0002_devices_of_accounts")
-    migration.operations[0].code(apps, None)
+    migration.operations[0].code(apps, SimpleNamespace(connection=connection))
     found = Device.objects.order_by("token").values_list("token", "platform", "user")
     assert list(found) == [("a", "ios", second.pk), ("b", "android", first.pk)]
     assert get_user_model().objects.count() == 2

@@ -402,7 +402,8 @@ def test_the_devices_of_the_release_before_go_on_for_as_long_as_a_login_can(user
         Device.objects.create(user=user, platform="ios", token=token, login=login)
     Device.objects.update(proof="", renewed_at=timezone.now() - timedelta(days=300))
     loader = MigrationLoader(None)
-    loader.get_migration("push", "0005_logins_of_devices").operations[0].code(apps, None)
+    bind = loader.get_migration("push", "0005_logins_of_devices").operations[0].code
+    bind(apps, SimpleNamespace(connection=connection))
     assert not Device.objects.filter(proof="").exists()
     Device.objects.create(user=user, platform="ios", token="meanwhile")
     Device.objects.filter(token="meanwhile").update(proof="")
