@@ -17,7 +17,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from holodrive.realtime import log
-from testing import services
+from testing import replica, services
 from testing.browser import Site, context_of, running_chromium, session_of
 from testing.client import RemoteSocket, Socket, access_token
 from testing.patience import PATIENCE
@@ -69,6 +69,13 @@ def django_db_keepdb() -> bool:
     return True
 
 
+@pytest.fixture(scope="session", autouse=True)
+def replica_that_refuses() -> Iterator[None]:
+    """All tests run beside a read replica that refuses every query: no door may ask it."""
+    with replica.beside_a_replica():
+        yield
+
+
 @log.retrying
 def _empty(statements: list[str]) -> None:
     """A server of the test may still be writing: who loses the deadlock starts over."""
@@ -95,7 +102,7 @@ def keep_permissions() -> None:
 @pytest.fixture(scope="session")
 def shared_server(django_db_setup: None, django_db_blocker: Any) -> Iterator[ServerProcess]:
     with django_db_blocker.unblock():
-        process = ServerProcess()
+        process = ServerProcess(DJANGO_SETTINGS_MODULE="testing.replica_settings")
     yield process
     process.discard()
 

@@ -10,6 +10,7 @@ class ChatConfig(AppConfig):
     name = "chat"
     verbose_name = _("Chat")
     default_auto_field = "django.db.models.BigAutoField"
+    reads_where_it_writes = True  # holodrive/realtime/routing.py
 
     def ready(self) -> None:
         for name, value in DEFAULTS.items():

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from chat import events
 from chat.models import ADD_NOTES, ASSIGN, CHANGE, REPLY, UNMASK, VIEW_NOTES, is_support, may_reply
+from holodrive.realtime.routing import has_perm
 from holodrive.realtime.wire import readable
 
 # Which parts of the page are shown. The server asks again whenever one is used.
@@ -39,7 +40,7 @@ page = admin.site.admin_view(_page)
 def _settings(request: HttpRequest) -> dict[str, Any]:
     """What the scripts of the page cannot know of themselves."""
     user: Any = request.user
-    permissions = [name for name in _SHOWN_BY_PERMISSION if user.has_perm(name)]
+    permissions = [name for name in _SHOWN_BY_PERMISSION if has_perm(user, name)]
     return {
         "api": reverse("conversations").removesuffix("conversations/"),
         "websocket_url": settings.WEBSOCKET_URL,

@@ -21,6 +21,7 @@ from chat import services
 from chat.models import MEMBERS, Participant, SupportMember, is_support
 from chat.rights import support_staff
 from holodrive.realtime import personal, publish, retention
+from holodrive.realtime.routing import only_home
 from notifications import hooks
 from notifications import services as notifications
 from notifications.models import Notification
@@ -99,6 +100,7 @@ def _sweep_later() -> None:
 
 
 @receiver(post_save, sender=_User)
+@only_home
 def user_saved(
     instance: Any, created: bool, update_fields: Any = None, raw: bool = False, **kwargs: Any
 ) -> None:
@@ -106,6 +108,7 @@ def user_saved(
         _later(instance.pk)
 
 
+@only_home
 def _rights_changed(
     instance: Any, action: str, pk_set: set[int] | None = None, **kwargs: Any
 ) -> None:
@@ -133,6 +136,7 @@ for _through in [
 @receiver(post_delete, sender=Group)
 @receiver(post_delete, sender=Permission)
 @receiver(post_save, sender=Permission)
+@only_home
 def _right_is_gone(created: bool = False, raw: bool = False, **kwargs: Any) -> None:
     if not created and not raw:
         _sweep_later()

@@ -17,6 +17,7 @@ from chat import canned_text, events, masking, note_events
 from holodrive.realtime import log
 from holodrive.realtime.characters import isolated
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
+from holodrive.realtime.routing import HomeModel, has_perm
 from holodrive.realtime.searchable import FoldedField, FoldedQuerySet, Searchable
 
 _USER = settings.AUTH_USER_MODEL
@@ -31,14 +32,14 @@ def is_support(user: Any) -> bool:
     """Support is staff that may view conversations; superusers may. Asks the database, so not on
     the event loop.
     """
-    return bool(user.is_active and user.is_staff and user.has_perm(SUPPORT_PERMISSION))
+    return bool(user.is_active and user.is_staff and has_perm(user, SUPPORT_PERMISSION))
 
 
 def may_reply(user: Any) -> bool:
     """Whether somebody of support may answer: whoever may view, unless the project says that it
     takes a permission of its own.
     """
-    return not settings.CHAT_REPLY_NEEDS_PERMISSION or bool(user.has_perm(REPLY))
+    return not settings.CHAT_REPLY_NEEDS_PERMISSION or has_perm(user, REPLY)
 
 
 class ConversationQuerySet(FoldedQuerySet["Conversation"]):
@@ -53,7 +54,7 @@ class ConversationQuerySet(FoldedQuerySet["Conversation"]):
         return self.filter(participants__user=user, participants__role__in=MEMBERS)
 
 
-class Conversation(Searchable):
+class Conversation(Searchable, HomeModel):
     class Kind(models.TextChoices):
         SUPPORT = "support", _("Support")
         TRIP = "trip", _("Trip")
@@ -164,7 +165,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return super().update(**changes)
 
 
-class Participant(models.Model):
+class Participant(HomeModel):
     """Who takes part, and as what, stays so: only the row's end closes the sockets of whom it let
     in. Another user or role is another row.
     """

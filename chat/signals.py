@@ -23,6 +23,7 @@ from chat.models import (
 from holodrive.realtime import log, restoration
 from holodrive.realtime.models import Stream
 from holodrive.realtime.published import publishes
+from holodrive.realtime.routing import only_home, require_home
 from holodrive.realtime.wire import timestamp
 
 
@@ -99,10 +100,11 @@ def publish(
 
 
 @receiver(pre_delete, sender=Participant)
-def remove(instance: Participant, origin: Any = None, **kwargs: Any) -> None:
+def remove(instance: Participant, using: str, origin: Any = None, **kwargs: Any) -> None:
     """However the row goes (admin, queryset, with its conversation or user); before it does, since
     every writer takes the stream first and the row then.
     """
+    require_home(Participant, using)
     stream = events.stream_of(instance.conversation_id)
     with log.writing(stream):
         log.append(stream, events.ParticipantRemoved(user_id=instance.user_id))
@@ -118,8 +120,9 @@ def remove(instance: Participant, origin: Any = None, **kwargs: Any) -> None:
 
 
 @receiver(post_delete, sender=Conversation)
-def forget_streams(instance: Conversation, **kwargs: Any) -> None:
+def forget_streams(instance: Conversation, using: str, **kwargs: Any) -> None:
     """What was said there goes with it, out of the log too; once its last events are out."""
+    require_home(Conversation, using)
     streams = [events.stream_of(instance.pk), note_events.stream_of(instance.pk)]
     transaction.on_commit(lambda: Stream.objects.filter(name__in=streams).delete(), robust=True)
 
@@ -195,6 +198,7 @@ def join(instance: Participant, created: bool, raw: bool = False, **kwargs: Any)
 
 
 @receiver(pre_delete, sender=settings.AUTH_USER_MODEL)
+@only_home
 def give_back(instance: Any, **kwargs: Any) -> None:
     """What is assigned to whom is deleted. SET_NULL would do it by an UPDATE that tells nobody. A
     deletion is one transaction, so all locks come first: in the order of names, and before that of

@@ -29,6 +29,7 @@ from chat.rights import support_staff
 from chat.services import conversation_for, messages_of, no_such_message
 from holodrive.realtime import log
 from holodrive.realtime.characters import isolated
+from holodrive.realtime.routing import has_perm
 from holodrive.realtime.wire import (
     ConversationClosed,
     ErrorCode,
@@ -58,7 +59,7 @@ class AlreadyClaimed(RealtimeError):
 
 def may(user: Any, permission: str) -> bool:
     """Whether somebody is of support and has the permission."""
-    return is_support(user) and bool(user.has_perm(permission))
+    return is_support(user) and has_perm(user, permission)
 
 
 def require(user: Any, permission: str) -> None:
@@ -70,7 +71,7 @@ def require(user: Any, permission: str) -> None:
 def permissions_of(user: Any) -> list[str]:
     """What of support's work this user may do."""
     may = [SUPPORT_PERMISSION, CHANGE, ASSIGN, VIEW_NOTES, ADD_NOTES, UNMASK]
-    held = [permission for permission in may if user.has_perm(permission)]
+    held = [permission for permission in may if has_perm(user, permission)]
     return [*held, REPLY] if may_reply(user) else held
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from holodrive.realtime.admin_lookups import StrictLookups
 from holodrive.realtime.form_fields import SeenField
+from holodrive.realtime.routing import has_perm
 from notifications import announcements, oversight
 from notifications.models import Notification
 
@@ -82,7 +83,7 @@ class NotificationAdmin(StrictLookups):
 
     def announce(self, request: HttpRequest) -> HttpResponse:
         """To everybody, to staff, or to a role."""
-        if not request.user.has_perm(announcements.PERMISSION):
+        if not has_perm(request.user, announcements.PERMISSION):
             raise PermissionDenied
         form = announcements.AnnouncementForm(request.POST or None)
         known = form.is_bound and form.is_valid()

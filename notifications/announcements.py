@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from holodrive.realtime.form_fields import SeenField
+from holodrive.realtime.routing import has_perm
 from notifications import oversight
 from notifications.models import CHUNK, Notification, SentPart
 
@@ -169,7 +170,7 @@ class NotifiesUsers(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes non
     actions: Any = ("notify_selected",)
 
     def has_notify_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm(PERMISSION))
+        return has_perm(request.user, PERMISSION)
 
     @admin.action(description=gettext_lazy("Notify selected users"), permissions=["notify"])
     def notify_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse:

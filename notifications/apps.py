@@ -10,6 +10,7 @@ class NotificationsConfig(AppConfig):
     name = "notifications"
     verbose_name = _("Notifications")
     default_auto_field = "django.db.models.BigAutoField"
+    reads_where_it_writes = True  # holodrive/realtime/routing.py
 
     def ready(self) -> None:
         for name, value in DEFAULTS.items():

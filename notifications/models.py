@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from holodrive.realtime import log, statements
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
+from holodrive.realtime.routing import require_home
 from holodrive.realtime.searchable import FoldedField, Searchable
 from notifications import events, hooks
 
@@ -39,6 +40,7 @@ class NotificationQuerySet(PublishedQuerySet["Notification"]):
         nobody waits for all of them, unless the caller has a transaction open: then all is his.
         When a chunk fails (IntegrityError: no such user), those before it stay.
         """
+        require_home(self.model, self.db)
         recipients = sorted({user if isinstance(user, int) else user.pk for user in users})
         # In the caller's transaction locks add up: one order over all chunks, or callers deadlock.
         inside = connection.in_atomic_block
@@ -55,6 +57,7 @@ class NotificationQuerySet(PublishedQuerySet["Notification"]):
         """Store and publish several contents, each for its recipients (ids): one transaction, one
         INSERT, whoever gets how many.
         """
+        require_home(self.model, self.db)
         new = [
             Notification(recipient_id=recipient, **content)
             for recipients, content in told

@@ -24,6 +24,7 @@ class PushConfig(AppConfig):
     name = "push"
     verbose_name = _("Push")
     default_auto_field = "django.db.models.BigAutoField"
+    reads_where_it_writes = True  # holodrive/realtime/routing.py
 
     def ready(self) -> None:
         for name, value in DEFAULTS.items():

@@ -12,6 +12,7 @@ from django.dispatch import receiver
 
 from holodrive.realtime import auth
 from holodrive.realtime.models import RevokedSession
+from holodrive.realtime.routing import only_home
 from holodrive.realtime.tokens import login_renewed
 from notifications import hooks
 from push import logins, services
@@ -50,6 +51,7 @@ def device_stored(instance: Device, **kwargs: Any) -> None:
 
 
 @receiver(post_save, sender=RevokedSession)
+@only_home
 def login_ended(instance: RevokedSession, **kwargs: Any) -> None:
     services.end_login(instance.sid)
 

@@ -46,6 +46,7 @@ ONCE = (
     "holodrive/realtime/tests/test_reach.py",
     "holodrive/realtime/tests/test_recent_refusals.py",
     "holodrive/realtime/tests/test_redaction.py",
+    "holodrive/realtime/tests/test_routing.py",
     "holodrive/realtime/tests/test_status.py",
     "holodrive/realtime/tests/test_stop.py",
     "holodrive/realtime/tests/test_tracing.py",

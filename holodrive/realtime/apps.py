@@ -40,6 +40,7 @@ class RealtimeConfig(AppConfig):
     name = "holodrive.realtime"
     label = "realtime"
     default_auto_field = "django.db.models.BigAutoField"
+    reads_where_it_writes = True  # routing.py
 
     def ready(self) -> None:
         for name, value in DEFAULTS.items():
@@ -52,9 +53,12 @@ class RealtimeConfig(AppConfig):
             personal,
             redaction,
             refolding,
+            routing,
+            routing_checks,
             signals,
         )
 
+        routing.install()
         redaction.redact_records()
         hashing.bound_hashers()
         if settings.REALTIME_TRACING:

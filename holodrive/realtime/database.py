@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
-from holodrive.realtime import metrics, tracing
+from holodrive.realtime import metrics, routing, tracing
 from holodrive.realtime.requests import BoundedRequests as BoundedRequests
 from holodrive.realtime.wire import Unavailable
 
@@ -82,7 +82,8 @@ def _run(asked: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwar
     metrics.database_wait.observe(time.monotonic() - asked)
     close_old_connections()
     try:
-        return function(*args, **kwargs)
+        with routing.fresh_reads():
+            return function(*args, **kwargs)
     finally:
         # Keeps SQLite's connection for the thread's next call and gives PostgreSQL's back to its
         # pool.

@@ -19,7 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transacti
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from holodrive.realtime import publish, statements, tracing, wire
+from holodrive.realtime import publish, routing, statements, tracing, wire
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.wire import LoggedEvent
 
@@ -214,7 +214,9 @@ def writing(*names: str) -> Iterator[None]:
         return
     write: _Write | None = None
     try:
-        with tracing.span("append", streams=names), transaction.atomic():
+        # What decides a change must not lag behind it, whichever app reads it.
+        fresh = routing.fresh_reads()
+        with fresh, tracing.span("append", streams=names), transaction.atomic():
             write = _thread.write = _Write()
             try:
                 _limit_waiting()

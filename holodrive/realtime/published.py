@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.signals import post_save, pre_save
 
 from holodrive.realtime import log, statements
+from holodrive.realtime.routing import HomeModel
 
 M = TypeVar("M", bound=models.Model)
 
@@ -51,7 +52,7 @@ class PublishedQuerySet(models.QuerySet[M]):
     abulk_create = abulk_update = aupdate = adelete = _refuse
 
 
-class PublishedModel(models.Model):
+class PublishedModel(HomeModel):
     """A model whose save is an event: locks its streams first, so ids grow in the order
     of seq.
 

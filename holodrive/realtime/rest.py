@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler, set_rollback
 from rest_framework_simplejwt.exceptions import ExpiredTokenError
 
+from holodrive.realtime import routing
 from holodrive.realtime.answers import CODES, RETRY_SECONDS
 from holodrive.realtime.database import FAULTS, unavailable
 from holodrive.realtime.parsing import JsonParser
@@ -91,6 +92,10 @@ def never_stored(response: R) -> R:
 
 class NeverStored(APIView):
     """A view of which no answer is stored, whatever its status; for views that are not a `View`."""
+
+    def dispatch(self, *args: Any, **kwargs: Any) -> Any:
+        with routing.fresh_reads():
+            return super().dispatch(*args, **kwargs)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         return never_stored(super().finalize_response(request, response, *args, **kwargs))

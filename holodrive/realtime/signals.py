@@ -16,6 +16,7 @@ from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
 from holodrive.realtime import auth, publish, tokens
 from holodrive.realtime.models import RevokedSession
+from holodrive.realtime.routing import only_home
 
 _User = get_user_model()
 
@@ -25,6 +26,7 @@ def _doubt(*doubts: publish.Doubt) -> None:
 
 
 @receiver(post_save, sender=_User)
+@only_home
 def user_saved(
     instance: Any, created: bool, update_fields: Any = None, raw: bool = False, **kwargs: Any
 ) -> None:
@@ -34,6 +36,7 @@ def user_saved(
 
 
 @receiver(pre_save, sender=_User)
+@only_home
 def password_changes(
     instance: Any, update_fields: Any = None, raw: bool = False, **kwargs: Any
 ) -> None:
@@ -48,10 +51,12 @@ def password_changes(
 
 
 @receiver(post_delete, sender=_User)
+@only_home
 def user_deleted(instance: Any, **kwargs: Any) -> None:
     _doubt(publish.Doubt("user", instance.pk))
 
 
+@only_home
 def permissions_changed(
     instance: Any, action: str, pk_set: set[int] | None = None, **kwargs: Any
 ) -> None:
@@ -66,6 +71,7 @@ for _relation in ("groups", "user_permissions"):  # of PermissionsMixin: not eve
 
 
 @receiver(post_save, sender=RevokedSession)
+@only_home
 def login_ended(instance: RevokedSession, **kwargs: Any) -> None:
     _doubt(publish.Doubt("login", instance.sid))
 
