@@ -225,11 +225,11 @@ CHANNEL_LAYERS: dict[str, Any] = {
 # Counts failed logins; what a login waits for it at most when Redis is away is short.
 CACHES: dict[str, Any] = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "holodrive.realtime.redis_cache.Cache",
         "LOCATION": [REDIS_URL],
         "KEY_PREFIX": CHANNEL_LAYERS["default"]["CONFIG"]["prefix"],
         "OPTIONS": {
-            "pool_class": brokers.CachePool,
+            "pool_class": "holodrive.realtime.redis_cache.Pool",
             "socket_connect_timeout": 0.25,
             "socket_timeout": 0.25,
             "retry": Retry(NoBackoff(), 0),

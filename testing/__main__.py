@@ -32,6 +32,7 @@ ONCE = (
     "holodrive/realtime/tests/test_characters.py",
     "holodrive/realtime/tests/test_checks.py",
     "holodrive/realtime/tests/test_clients.py",
+    "holodrive/realtime/tests/test_clusters.py",
     "holodrive/realtime/tests/test_commands.py",
     "holodrive/realtime/tests/test_failures.py",
     "holodrive/realtime/tests/test_garbage.py",

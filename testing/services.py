@@ -16,9 +16,11 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import redis
 from django.core.exceptions import ImproperlyConfigured
+from redis.crc import key_slot
 
 from holodrive.realtime import embedded
 from testing.patience import ANSWER
@@ -39,7 +41,7 @@ class Valkey:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
-        self._options = options
+        self.options = options
         self.start()
 
     def start(self) -> None:
@@ -52,7 +54,7 @@ class Valkey:
             "",
             "--appendonly",
             "no",
-            *self._options,
+            *self.options,
         ]
         self.process = subprocess.Popen(
             [embedded.program(), *arguments],
@@ -85,6 +87,60 @@ class Valkey:
     def thaw(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
+
+
+class Cluster:
+    """A Redis Cluster of two nodes, which share the slots half and half."""
+
+    def __init__(self) -> None:
+        self._home = tempfile.mkdtemp(prefix="holodrive-cluster-")
+        self.nodes = [self._node(), self._node()]
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        for number, node in enumerate(self.nodes):
+            first = 8192 * number
+            self.command(node, "ADDSLOTSRANGE", first, first + 8191)
+            self.command(node, "SET-CONFIG-EPOCH", number + 1)
+        other = self.nodes[1]
+        self.command(self.nodes[0], "MEET", "127.0.0.1", other.port, self._bus[other.port])
+        self.wait()
+
+    def _node(self) -> Valkey:
+        bus = free_port()
+        return Valkey(
+            *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
+            *("--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "1000"),
+            *("--dir", self._home, "--cluster-config-file", f"nodes-{bus}.conf"),
+        )
+
+    @property
+    def _bus(self) -> dict[int, int]:
+        """Port -> port of the cluster's bus."""
+        return {node.port: int(node.options[3]) for node in self.nodes}
+
+    def command(self, node: Valkey, *words: object) -> Any:
+        with redis.Redis(port=node.port, decode_responses=True) as client:
+            return client.execute_command("CLUSTER", *map(str, words))
+
+    def wait(self) -> None:
+        """Until all that run have agreed that all slots are served."""
+        deadline = time.monotonic() + ANSWER
+        while any("cluster_state:ok" not in self._state(node) for node in self.nodes):
+            assert time.monotonic() < deadline, [self._state(node) for node in self.nodes]
+            time.sleep(0.02)
+
+    def _state(self, node: Valkey) -> str:
+        with redis.Redis(port=node.port, decode_responses=True) as client:
+            info = client.execute_command("CLUSTER INFO")
+        return " ".join(f"{key}:{it}" for key, it in info.items()) if type(info) is dict else info
+
+    def with_key(self, key: str) -> Valkey:
+        """The node that has this key."""
+        return self.nodes[key_slot(key.encode()) // 8192]
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.kill()
+        shutil.rmtree(self._home, ignore_errors=True)
 
 
 class PostgreSQL:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from holodrive.realtime import log, tracing
+from holodrive.realtime import log, tasks, tracing
 from holodrive.realtime.database import FAULTS, in_database
 from holodrive.realtime.wire import RealtimeError
 
@@ -111,7 +111,7 @@ class GroupCommit(Generic[C, R]):
         finally:
             if queue.turn is turn:
                 turn.cancel()
-                self._start(queue)
+                self._go_on(queue)
 
     async def _share(self, queue: _Queue[C, R], part: list[_Waiting[C, R]]) -> bool:
         """Whether all have their answers."""
@@ -141,7 +141,12 @@ class GroupCommit(Generic[C, R]):
         waiting.settle(answer)
         queue.busy.discard(self._key(waiting.call))
         if queue.turn is None:
-            self._start(queue)  # the next of this key, which nobody else begins
+            self._go_on(queue)  # the next of this key, which nobody else begins
+
+    def _go_on(self, queue: _Queue[C, R]) -> None:
+        queue.turn = None
+        if not tasks.is_ending():  # with its loop, and so are those who wait
+            self._start(queue)
 
     def _impatiently(self, calls: Sequence[C]) -> Sequence[R | RealtimeError]:
         with log.impatient(_PATIENCE):

@@ -18,7 +18,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from holodrive.realtime import auth, log, metrics, publish, status, tracing
+from holodrive.realtime import auth, log, metrics, publish, status, tasks, tracing
 from holodrive.realtime.budgets import Newcomers, Resumes
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
@@ -270,16 +270,16 @@ class Hub:
         self._work: set[asyncio.Task[None]] = set()
         self._reconciled_to: list[int] = []
         self._reconciled_at = self.loop.time()
-        self._closing = False
         self._warned_of_another_version = False
         if isinstance(self.layer, ConfirmedPubSubLayer):
             of_loop = self.layer.loop_layer()
             of_loop.on_confirmed = self._confirmed
             of_loop.is_echo = publish.echo_test(self.layer)
+            of_loop.on_flush = self._disconnect
         self._tasks = [
-            self.loop.create_task(self._keep_membership()),
-            self.loop.create_task(self._keep_reconciled()),
-            self.loop.create_task(self._keep_judging()),
+            tasks.start(self._keep_membership()),
+            tasks.start(self._keep_reconciled()),
+            tasks.start(self._keep_judging()),
         ]
         publish.attach(self)
 
@@ -345,7 +345,17 @@ class Hub:
     def _published(self, news: News, wake_ups: Sequence[WakeUp], published: float) -> None:
         self._take(news)
         metrics.lag.observe(max(0.0, time.time() - published))
-        self.waker.send(wake_ups)
+        self._wake(wake_ups)
+
+    def _wake(self, wake_ups: Sequence[WakeUp]) -> None:
+        if not self._is_ending():
+            self.waker.send(wake_ups)
+
+    def _is_ending(self) -> bool:
+        """Whether the hub was closed, or its loop has cancelled all tasks: for one that starts now
+        nobody would wait.
+        """
+        return any(task.cancelling() or task.done() for task in self._tasks)
 
     def _take(self, news: News) -> None:
         if news.cause is None:
@@ -432,18 +442,27 @@ class Hub:
         Redis.
         """
         channel = None
-        while not self._closing:
-            try:
-                if channel is None:
-                    channel = await self.layer.new_channel()
-                    self._start(self._receive, channel)
-                await self._follow_topics(channel)
-            except Exception as problem:  # noqa: BLE001 - whatever a layer raises; reconcile delivers meanwhile
-                logger.debug("The channel layer refused a join (%s): trying again", problem)
-                await asyncio.sleep(_LAYER_RETRY)
+        try:
+            while True:
+                try:
+                    if channel is None:
+                        channel = await self.layer.new_channel()
+                        self._start(self._receive, channel)
+                    await self._follow_topics(channel)
+                except Exception as problem:  # noqa: BLE001 - whatever a layer raises; reconcile delivers meanwhile
+                    logger.debug("The channel layer refused a join (%s): trying again", problem)
+                    await asyncio.sleep(_LAYER_RETRY)
+        finally:
+            # Without a `close`: a host's tests, or another server, cancel all tasks and leave.
+            publish.detach(self)
+            _hubs.pop(self.loop, None)
+
+    async def _disconnect(self) -> None:
+        await self.presence.disconnect()
+        await self.waker.disconnect()
 
     async def _follow_topics(self, channel: str) -> None:
-        while not self._closing:
+        while True:
             self._membership_changed.clear()
             wanted = {BULK_GROUP, *self._topics}
             for part in _parts(wanted - self._joined):
@@ -485,7 +504,7 @@ class Hub:
             self._warn_of_another_version()
             return
         if "s" in message:
-            self.waker.send([status.answer(self, message["s"])])
+            self._wake([status.answer(self, message["s"])])
             return
         if "p" in message:
             self.presence.heard(message["p"])
@@ -500,7 +519,7 @@ class Hub:
             self._warned_of_another_version = True
 
     def _announce_presence(self, change: dict[str, Any]) -> None:
-        self.waker.send([WakeUp(BULK_GROUP, publish.signed({"p": change}))])
+        self._wake([WakeUp(BULK_GROUP, publish.signed({"p": change}))])
 
     def _confirmed(self, group: str) -> None:
         """Redis delivers this group from now on; what was committed before that moment stands in
@@ -525,7 +544,9 @@ class Hub:
     # What Redis did not bring
 
     def _start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        task = self.loop.create_task(self._guarded(work, *args))
+        if self._is_ending():
+            return
+        task = tasks.start(self._guarded(work, *args))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
@@ -605,13 +626,10 @@ class Hub:
         """Stop the hub's tasks. Its sockets must be gone."""
         publish.detach(self)
         await self.presence.close()
-        # Beside the cancel: inside a command redis-py may swallow it.
-        self._closing = True
-        self._membership_changed.set()
-        tasks = [*self._tasks, *self._work]
-        for task in tasks:
+        running = [*self._tasks, *self._work]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         await self.waker.close()
         _hubs.pop(self.loop, None)
 
@@ -634,7 +652,12 @@ def here() -> Hub:
     return hub
 
 
+def running() -> Hub | None:
+    """The running event loop's hub, if it has one."""
+    return _hubs.get(asyncio.get_running_loop())
+
+
 async def leave() -> None:
     """Close the running event loop's hub, if it has one."""
-    if (hub := _hubs.get(asyncio.get_running_loop())) is not None:
+    if (hub := running()) is not None:
         await hub.close()

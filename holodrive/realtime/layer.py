@@ -8,9 +8,12 @@ read that group's log.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
+import redis
+import redis.asyncio
 from channels_redis.pubsub import (
     RedisPubSubChannelLayer,
     RedisPubSubLoopLayer,
@@ -20,15 +23,24 @@ from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from holodrive.realtime import brokers
+from holodrive.realtime import brokers, clusters, tasks
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
+_FLUSH_SECONDS = 0.5  # that a loop which ends waits for Redis
 
 
 class _Shard(RedisSingleShardConnection):
+    _redis: Any
+    _pubsub: Any
+    _receive_task: asyncio.Task[None] | None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.abandoned: set[str] = set()  # channels of receivers that were cancelled
+
     async def subscribe_all(self, channels: Collection[str]) -> None:
         async with self._lock:
             new = [channel for channel in channels if channel not in self._subscribed_to]
@@ -54,6 +66,9 @@ class _Shard(RedisSingleShardConnection):
                 if not (self._pubsub and self._pubsub.subscribed):
                     await asyncio.sleep(0.05)
                     continue
+                if gone := set(self.abandoned):
+                    await self.unsubscribe_all(gone)
+                    self.abandoned -= gone
                 message = await self._pubsub.get_message(
                     ignore_subscribe_messages=False, timeout=_POLL_SECONDS
                 )
@@ -73,6 +88,17 @@ class _Shard(RedisSingleShardConnection):
                     lost = True
                 await asyncio.sleep(_RETRY_SECONDS)
 
+    def _ensure_redis(self) -> None:
+        if self._redis is None and "nodes" in self.host:
+            timeouts = {name: it for name, it in self.host.items() if name in brokers.TIMEOUTS}
+            self._redis = brokers.client(redis.asyncio.Redis, self.host, **timeouts)
+            self._pubsub = self._redis.pubsub()
+        super()._ensure_redis()
+
+    def _ensure_receiver(self) -> None:
+        if self._receive_task is None:
+            self._receive_task = tasks.start(self._do_receiving())
+
 
 class _LoopLayer(RedisPubSubLoopLayer):
     """The layer's part that belongs to one event loop."""
@@ -88,6 +114,7 @@ class _LoopLayer(RedisPubSubLoopLayer):
         ]
         self._group_prefix = self._get_group_channel_name("")
         self.on_confirmed: Callable[[str], None] = lambda group: None
+        self.on_flush: Callable[[], Awaitable[None]] = _nothing
         # What this process has published itself comes back, too: dropped before it is unpacked.
         self.is_echo: Callable[[bytes], bool] = lambda payload: False
 
@@ -99,6 +126,25 @@ class _LoopLayer(RedisPubSubLoopLayer):
                 channel, None
             )  # or every try during an outage would leave a queue behind
             raise
+
+    async def receive(self, channel: str) -> Any:
+        """As the stock one; but who is cancelled does not wait until Redis has heard of it."""
+        if channel not in self.channels:
+            await self._subscribe_to_channel(channel)
+        try:
+            message = await self.channels[channel].get()
+        except (asyncio.CancelledError, TimeoutError, GeneratorExit):
+            if self.channels.pop(channel, None) is not None:
+                self._get_shard(channel).abandoned.add(channel)
+            raise
+        return self.channel_layer.deserialize(message)
+
+    async def flush(self) -> None:
+        """When its loop closes, too, which does not wait for a Redis that is frozen."""
+        for each in (super().flush, self.on_flush):
+            with suppress(redis.RedisError, OSError):
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await each()
 
     async def join(self, groups: Iterable[str], channel: str) -> None:
         by_shard: dict[_Shard, list[str]] = {}
@@ -129,15 +175,21 @@ class _LoopLayer(RedisPubSubLoopLayer):
             self.on_confirmed(channel.removeprefix(self._group_prefix))
 
 
+async def _nothing() -> None:
+    pass
+
+
 class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
     """`channels_redis.pubsub`, plus `loop_layer().on_confirmed(group)` and what a publisher of its
     own needs.
     """
 
     def __init__(self, *args: Any, hosts: list[Any], prefix: str = "asgi", **kwargs: Any) -> None:
-        super().__init__(*args, hosts=hosts, prefix=prefix, **kwargs)
-        self._hosts = decode_hosts(hosts)
+        self._hosts = [*_expanded(decode_hosts(hosts))]
+        super().__init__(*args, hosts=self._hosts, prefix=prefix, **kwargs)
         self._prefix = prefix
+        # Whether a PUBLISH is answered with the number of all who get it.
+        self.counts_all = not any("nodes" in host for host in self._hosts)
 
     def _get_layer(self) -> _LoopLayer:
         loop = asyncio.get_running_loop()
@@ -181,6 +233,33 @@ class ConfirmedPubSubLayer(RedisPubSubChannelLayer):
         options.
         """
         return [brokers.client(client, host, **options) for host in self._hosts]
+
+    async def keyed(self, name: str, **options: Any) -> tuple[redis.asyncio.Redis, str]:
+        """A client for keys that begin with `key(name)`, and what they begin with there: on a
+        cluster it has a hash tag, so that one node has them all.
+        """
+        host, tagged = self._hosts[0], self.key(f"{{{name}}}")
+        return await clusters.client_for(host, self.key(name), tagged, **options)
+
+    def receivers(self, shard: int, channel: str, **options: Any) -> int:
+        """How many processes subscribe to the channel, on whichever node of a cluster; 0 where
+        there is none.
+        """
+        host = self._hosts[shard]
+        with brokers.client(redis.Redis, host, **options) as client:
+            return clusters.receivers(client, host, channel, **options)
+
+
+def _expanded(hosts: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every form of REDIS_URL as an address."""
+    for host in hosts:
+        rest = {name: it for name, it in host.items() if name != "address"}
+        try:
+            found = brokers.hosts(str(host["address"])) if "address" in host else [{}]
+        except ValueError:
+            found = [host]  # redis-py says what is wrong with it
+        for one in found:
+            yield {**rest, **one}
 
 
 def _keepalive(host: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError, connection
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from holodrive.realtime import metrics
+from holodrive.realtime import hub, metrics
 from holodrive.realtime.credentials import ASGIApp, Scope
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
@@ -21,6 +21,7 @@ from holodrive.realtime.layer import ConfirmedPubSubLayer
 logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 2.0
+_PROBE_KEPT = 60  # seconds
 
 
 class Operations:
@@ -56,6 +57,8 @@ class Operations:
             "redis": broker,
             "draining": self.draining,
         }
+        if (here := hub.running()) is not None and here.presence.is_failing:
+            report["presence"] = "failing"
         # Said, and no reason to leave: the others would have its requests as well.
         if waiting := metrics.requests_waiting.read():
             report["requests_waiting"] = waiting
@@ -89,7 +92,7 @@ async def _probe(question: Any) -> str:
             await question
     except (DatabaseError, InterfaceError, redis.RedisError, OSError, TimeoutError) as problem:
         logger.warning("A readiness probe failed: %s: %s", type(problem).__name__, problem)
-        return "unreachable"
+        return "refusing" if isinstance(problem, redis.ResponseError) else "unreachable"
     return "ok"
 
 
@@ -98,6 +101,9 @@ async def _ask_database() -> None:
 
 
 async def _ask_redis() -> None:
+    """Every host answers, and the one with the keys of presence takes one: who only pings does not
+    see a full memory, a replica, or a slot of a cluster that no node has.
+    """
     layer = get_channel_layer()
     if not isinstance(layer, ConfirmedPubSubLayer):
         return
@@ -105,3 +111,6 @@ async def _ask_redis() -> None:
     for client in layer.clients(redis.asyncio.Redis, **options):
         async with client:
             await client.ping()
+    client, key = await layer.keyed("presence", **options)
+    async with client:
+        await client.set(f"{key}:probe", 1, ex=_PROBE_KEPT)

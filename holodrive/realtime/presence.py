@@ -9,6 +9,9 @@ last heard of, and a process goes on with its own users.
     <prefix>:presence            sorted set: process -> when it last said that it lives
     <prefix>:presence:versions   hash: process -> how often its users have changed
     <prefix>:presence:<process>  set: its users
+
+On a Redis Cluster it is `<prefix>:{presence}`: keys with one hash tag are in one slot, so on one
+node, and may stand in one transaction.
 """
 
 import asyncio
@@ -27,6 +30,7 @@ from django.db import DatabaseError, InterfaceError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from holodrive.realtime import tasks
 from holodrive.realtime.database import in_database
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.models import LastSeen
@@ -137,22 +141,18 @@ class Presence:
         self._closing = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
         self._heart: asyncio.Task[None] | None = None
-        self._redis: redis.asyncio.Redis | None = None
-        if isinstance(layer, ConfirmedPubSubLayer):
-            retry = Retry(NoBackoff(), 1, (redis.ConnectionError,))
-            timeouts = {
-                "socket_timeout": _REDIS_SECONDS,
-                "socket_connect_timeout": _REDIS_SECONDS,
-            }
-            clients = layer.clients(
-                redis.asyncio.Redis, retry=retry, decode_responses=True, **timeouts
-            )
-            self._redis = clients[0]
-            self._key = layer.key("presence")
+        self._layer = layer if isinstance(layer, ConfirmedPubSubLayer) else None
+        self._redis: redis.asyncio.Redis | None = None  # the node that has our keys
+        self._key = ""
 
     def start(self) -> None:
-        if self._redis is not None:
-            self._heart = self._loop.create_task(self._keep_alive())
+        if self._layer is not None:
+            self._heart = tasks.start(self._keep_alive(), self._loop)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether Redis did not do what the last heartbeat asked of it."""
+        return self._lost
 
     # This process's users
 
@@ -180,7 +180,7 @@ class Presence:
             self._start(self._save_unsaved)
 
     def _changed(self, user_id: int, gone_since: float | None) -> None:
-        if self._redis is not None:
+        if self._layer is not None:
             self._unstored[user_id] = gone_since
             if len(self._unstored) == 1:
                 self._start(self._store)  # at the next turn of the loop, with all of this one's
@@ -204,20 +204,44 @@ class Presence:
 
     async def _keep_alive(self) -> None:
         while not self._closing.is_set():
-            try:
-                await self.heartbeat()
-                self._lost = False
-            except (redis.RedisError, OSError, TimeoutError) as problem:
-                self._registered = False
-                if not self._lost:
-                    logger.warning("Redis is away (%s): presence is as last heard", problem)
-                self._lost = True
+            await self.beat()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds / _HEARTBEATS):
                     await self._closing.wait()
 
+    async def beat(self) -> None:
+        """A heartbeat. After one that fails the next looks anew for the node that has our keys."""
+        try:
+            await self.heartbeat()
+            self._lost = False
+        except Exception as problem:
+            self._registered = False
+            if not self._lost:
+                is_known = isinstance(problem, (redis.RedisError, OSError))
+                text = "Redis is away (%s): presence is as last heard"
+                logger.warning(text, problem, exc_info=not is_known)
+            self._lost = True
+            with suppress(redis.RedisError, OSError):
+                await self.disconnect()
+
+    async def connect(self) -> None:
+        if self._redis is None and self._layer is not None:
+            self._redis, self._key = await self._layer.keyed(
+                "presence",
+                retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
+                decode_responses=True,
+                socket_timeout=_REDIS_SECONDS,
+                socket_connect_timeout=_REDIS_SECONDS,
+            )
+
+    async def disconnect(self) -> None:
+        client, self._redis = self._redis, None
+        if client is not None:
+            await client.aclose()
+
     async def heartbeat(self) -> None:
         """Say that this process lives, and see who does. The clock is that of Redis."""
+        await self.connect()
         assert self._redis is not None
         now = (await self._redis.time())[0]
         async with self._redis.pipeline(transaction=True) as pipeline:
@@ -271,7 +295,8 @@ class Presence:
         self.roster.end(name, last_seen)
 
     async def _read(self, name: str) -> None:
-        assert self._redis is not None
+        if self._redis is None:
+            return  # the next heartbeat reads it
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.smembers(f"{self._key}:{name}")
             pipeline.hget(f"{self._key}:versions", name)
@@ -300,9 +325,8 @@ class Presence:
 
     async def _store(self) -> None:
         """Bring Redis up to date, then tell the others: whoever hears of a change can read it."""
-        assert self._redis is not None
         async with self._writing:
-            if not self._registered or not self._unstored:
+            if self._redis is None or not self._registered or not self._unstored:
                 return
             changes, self._unstored = self._unstored, {}
             self._registered = False  # if this fails, the next heartbeat writes all of them
@@ -337,12 +361,13 @@ class Presence:
         for timer in self._leaving.values():
             timer.cancel()
         self._leaving.clear()
-        self._closing.set()  # not a cancel: inside a command redis-py may swallow it
+        self._closing.set()  # not a cancel: what is being stored is stored
         running = [*self._work, *([self._heart] if self._heart else [])]
         if running:
             await asyncio.wait(running, timeout=_REDIS_SECONDS)
             for task in running:
                 task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
         now = self._wall()
         users = set(self._own.users)
         self.roster.end(self._name, now)
@@ -359,11 +384,12 @@ class Presence:
         except (redis.RedisError, OSError, TimeoutError, DatabaseError, InterfaceError) as problem:
             logger.warning("Presence was not ended (%s): it expires", problem)
         finally:
-            if self._redis is not None:
-                await self._redis.aclose()
+            await self.disconnect()
 
     def _start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        task = self._loop.create_task(self._guarded(work, *args))
+        if self._heart is not None and self._heart.cancelling():
+            return  # with its loop: nobody would wait for it
+        task = tasks.start(self._guarded(work, *args), self._loop)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 

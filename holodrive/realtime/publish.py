@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from holodrive.realtime import metrics, tracing
+from holodrive.realtime import metrics, tasks, tracing
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 from holodrive.realtime.wire import Frame, LoggedEvent, encode
 
@@ -93,7 +93,8 @@ _hubs: dict[
 
 def attach(hub: LocalHub) -> None:
     """From now on, this process's commits go to this hub."""
-    _hubs.setdefault(os.getpid(), []).append(hub)
+    alive = [one for one in _hubs.get(os.getpid(), ()) if not one.loop.is_closed()]
+    _hubs[os.getpid()] = [*alive, hub]
 
 
 def detach(hub: LocalHub) -> None:
@@ -271,7 +272,7 @@ class LoopWaker:
 
     async def _send_waiting(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and not tasks.is_ending():
                 wake_ups, self._waiting = self._waiting, []
                 if not self._breaker.allows:
                     metrics.publish_failures.inc(len(wake_ups))
@@ -298,7 +299,7 @@ class LoopWaker:
             for channel, message in parts:
                 pipeline.publish(channel, message)
             for (channel, _), receivers in zip(parts, await pipeline.execute(), strict=True):
-                if channel == self._bulk_channel:
+                if channel == self._bulk_channel and self._layer.counts_all:
                     self.hubs = receivers
 
     async def close(self) -> None:
@@ -307,5 +308,8 @@ class LoopWaker:
             await asyncio.wait([task], timeout=4 * TIMEOUT)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
         for shard in self._shards:
             await shard.aclose()

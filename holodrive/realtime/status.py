@@ -79,8 +79,10 @@ def ask(layer: ConfirmedPubSubLayer, seconds: float) -> Answers:
         with clients[home].pubsub() as answers:  # type: ignore[no-untyped-call]
             answers.subscribe(channel)
             answers.get_message(timeout=seconds)  # from now on, no answer is missed
+            spread = layer.receivers(bulk, everybody, **options)
             asked = time.monotonic()
             count = int(clients[bulk].publish(everybody, question))
+            count = spread or count  # a node of a cluster counts its own only
             found: list[dict[str, Any]] = []
             while len(found) < count and (left := asked + seconds - time.monotonic()) > 0:
                 message = answers.get_message(ignore_subscribe_messages=True, timeout=left)

@@ -1181,6 +1181,27 @@ DEFENCES = (
         f"{_T}/test_stop.py::test_commands_that_do_not_end_in_time_are_cut_off_with_1012_as_well",
     ),
     Defence(
+        "a cancel that a command swallows is repeated",
+        f"{_R}/tasks.py",
+        "        if cancelled:\n            inner.cancel()",
+        "        if False:\n            inner.cancel()",
+        f"{_T}/test_tasks.py::test_a_task_ends_when_it_is_cancelled_once[presence, its heart]",
+    ),
+    Defence(
+        "keys of presence are in one slot of a cluster",
+        f"{_R}/layer.py",
+        'self._hosts[0], self.key(f"{{{name}}}")',
+        "self._hosts[0], self.key(name)",
+        f"{_T}/test_clusters.py::test_processes_know_each_others_users[cluster]",
+    ),
+    Defence(
+        "readiness tries a write",
+        f"{_R}/operations.py",
+        '        await client.set(f"{key}:probe", 1, ex=_PROBE_KEPT)',
+        "        await client.ping()",
+        f"{_T}/test_failures.py::test_a_redis_without_memory_still_wakes_and_logins_go_on",
+    ),
+    Defence(
         "presence of a process that died ends",
         f"{_R}/presence.py",
         "        if alive_at < now - self._seconds:",

@@ -45,6 +45,20 @@ SENTINELS = "redis+sentinel://one:26379,two:26380"
                 }
             ],
         ),
+        ("redis+cluster://one", [{"nodes": [("one", 6379)]}]),
+        ("redis+cluster://one:1,[::1]:2/0", [{"nodes": [("one", 1), ("::1", 2)]}]),
+        (
+            "rediss+cluster://me:p%40ss@one:1,two?ssl_ca_certs=/ca.pem",
+            [
+                {
+                    "nodes": [("one", 1), ("two", 6379)],
+                    "username": "me",
+                    "password": "p@ss",
+                    "ssl": True,
+                    "ssl_ca_certs": "/ca.pem",
+                }
+            ],
+        ),
     ],
 )
 def test_what_a_url_means(url, hosts):
@@ -61,6 +75,13 @@ def test_what_a_url_means(url, hosts):
         "redis+sentinel:///rides",
         "redis+sentinel://one:x/rides",
         f"{SENTINELS}/rides?password=secret",
+        "redis+cluster://",
+        "redis+cluster:///0",
+        "redis+cluster://one:x",
+        "redis+cluster://one:65536",
+        "redis+cluster://one:1/1",
+        "redis+cluster://me:secret@one?colour=red",
+        "redis+cluster://me:secret@one?socket_timeout=soon",
     ],
 )
 def test_a_wrong_url_is_refused_and_not_repeated(url):

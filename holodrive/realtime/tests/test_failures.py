@@ -319,6 +319,8 @@ def test_a_redis_without_memory_still_wakes_and_logins_go_on(place, sqlite, valk
     later = other.chat("driver")  # a login (its failures are counted here now), and a join
     rider.send(message("Hi again", "oom2"))
     assert later.frame("chat_message")["message"] == "Hi again"
+    status, report = one.server.request("GET", "/readyz")
+    assert (status, report["redis"]) == (200, "refusing")
 
 
 def test_a_wrong_password_of_redis_is_as_redis_away(place, sqlite, valkey):

@@ -112,7 +112,7 @@ async def site(valkey, settings):
     for presence in site.presences:
         await presence.close()
     for presence in site.dead:
-        await presence._redis.aclose()
+        await presence.disconnect()
     site.redis.close()
 
 

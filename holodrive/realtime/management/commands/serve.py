@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from prometheus_client import start_http_server
 
 from holodrive.environment.places import host_and_port
-from holodrive.realtime import background, checks, embedded, private
+from holodrive.realtime import background, checks, clusters, embedded, private
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
 _BACKLOG = 4096  # a reconnect storm arrives at once
@@ -191,11 +191,21 @@ class Command(BaseCommand):
             for client in layer.clients(redis.Redis, socket_connect_timeout=2, socket_timeout=2):
                 with client:
                     client.ping()
+                    self._warn_of_one_node(client)
         except (redis.RedisError, OSError, ValueError) as problem:
             self.stderr.write(
                 f"warning: REDIS_URL does not answer ({problem}): events between processes "
                 f"take up to {settings.REALTIME_RECONCILE_SECONDS:g} s until it does"
             )
+
+    def _warn_of_one_node(self, client: redis.Redis) -> None:
+        url = str(settings.REDIS_URL)
+        if url.partition("+")[2].startswith("cluster") or len(clusters.nodes(client)) < 2:
+            return
+        self.stderr.write(
+            "warning: REDIS_URL names one node of a Redis Cluster: name several, "
+            "redis+cluster://HOST:PORT,HOST:PORT, or events between processes wait while it is away"
+        )
 
     def _serve(self, listener: socket.socket, outlived_by_port: bool) -> None:
         # Importing Daphne's server installs Twisted's reactor: only now, and only here.
