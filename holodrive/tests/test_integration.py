@@ -58,6 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignProject
         made = ForeignProject(tmp_path_factory.mktemp("foreign"), valkey.url)
         added = snippets(DOCUMENT)
         made.add({name: added[name] for name in ADDED})
+        made.redis = valkey
         made.manage("migrate", "-v", "0")
         yield made
     finally:
@@ -129,6 +130,16 @@ def log_in(server: ForeignServer) -> tuple[OpenerDirector, CookieJar]:
 def test_the_project_passes_its_own_checks_and_needs_no_migration(project: ForeignProject) -> None:
     project.manage("check", "--fail-level", "WARNING")
     project.manage("makemigrations", "--check", "--dry-run")
+
+
+@pytest.mark.parametrize("kind", ["unittest", "pytest"])
+def test_its_own_suite_ends_after_tests_of_sockets(project: ForeignProject, kind: str) -> None:
+    """With Redis well, frozen, away, and out of reach, and without one."""
+    assert project.redis is not None
+    assert project.redis.process is not None
+    printed = project.suite(kind, snippets(DOCUMENT)["people/tests.py"], project.redis.process.pid)
+    for trouble in ("was destroyed but it is pending", "ResourceWarning", "Traceback"):
+        assert trouble not in printed, printed
 
 
 def test_a_notification_saved_in_its_shell_rings_a_socket(

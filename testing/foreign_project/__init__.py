@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from testing.patience import PATIENCE, START
-from testing.services import ROOT, free_port
+from testing.services import ROOT, Valkey, free_port
 
 _FILES = Path(__file__).parent
 PACKAGE = "rides"
@@ -25,6 +25,7 @@ class ForeignProject:
 
     def __init__(self, home: Path, redis_url: str) -> None:
         self.home = home
+        self.redis: Valkey | None = None  # of that URL, for who wants to freeze it
         self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -50,6 +51,36 @@ class ForeignProject:
 
     def shell(self, code: str) -> str:
         return self.manage("shell", "--no-imports", "-v", "0", "-c", code)
+
+    def suite(self, kind: str, document: str, redis_pid: int) -> str:
+        """Run the project's own tests, those of the document among them; what they print. Fails if
+        they do not end.
+        """
+        (self.home / "people" / "tests.py").write_text(document)
+        for name in ("more_tests", "pytest_tests"):
+            shutil.copy(_FILES / "people" / f"{name}.py-tpl", self.home / "people" / f"{name}.py")
+        arguments = {
+            "unittest": ["manage.py", "test", "people", "-p", "*tests.py", "--no-input"],
+            "pytest": [
+                *("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "error"),
+                *("-W", "ignore:No directory"),  # of static files: tests collect none
+                *("--ds", f"{PACKAGE}.settings", "-o", "asyncio_mode=auto"),
+                *("-o", "asyncio_default_fixture_loop_scope=function"),
+                "people/pytest_tests.py",
+            ],
+        }[kind]
+        run = subprocess.run(
+            [sys.executable, "-W", "always::ResourceWarning", *arguments],
+            cwd=self.home,
+            env=self.environment | {"REDIS_PID": str(redis_pid)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=START,
+        )
+        assert run.returncode == 0, run.stdout
+        return run.stdout
 
     def _run(self, *arguments: str) -> str:
         run = subprocess.run(
