@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "holodrive.asyncapi",
     "holodrive.loadtest",
     "channels",
+    "corsheaders",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "drf_spectacular",
@@ -63,6 +64,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # Before all else: a browser takes no redirect for the answer to its preflight.
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "holodrive.realtime.static_files.StaticFiles",
     "csp.middleware.CSPMiddleware",  # on every page and answer, but not on static files
@@ -152,6 +155,9 @@ WEBSOCKET_HOST = env.text("WEBSOCKET_HOST", "127.0.0.1", places.Host())
 WEBSOCKET_PORT = env.number("WEBSOCKET_PORT", 9000, at_least=1, at_most=65_535)
 WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}", places.Dialled())
 WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [], places.Origin())
+# Those may call REST, too (realtime/cors.py): with tokens, not with this site's cookies.
+CORS_URLS_REGEX = r"^/api/"
+CORS_EXPOSE_HEADERS = ["Retry-After"]
 # Nothing inline, nothing of other hosts; and the sockets. (A CSP has no form for an IPv6 address.)
 _sockets = "" if WEBSOCKET_URL.startswith("[") else f"//{WEBSOCKET_URL.partition('/')[0]}"
 CONTENT_SECURITY_POLICY: dict[str, Any] = {

@@ -75,10 +75,10 @@ class DatabaseUrl(_Url):
 class RedisUrl(_Url):
     """See `brokers.py`. It stays a text."""
 
-    wanted = "a URL of Redis, of several with commas, or of Sentinel"
+    wanted = "a URL of Redis, of several with commas, of Sentinel or of a cluster"
     example = (
-        "redis://127.0.0.1:6379/0, rediss://..., unix:///path or "
-        "redis+sentinel://HOST:PORT,HOST:PORT/MASTER/0"
+        "redis://127.0.0.1:6379/0, rediss://..., unix:///path, "
+        "redis+sentinel://HOST:PORT,HOST:PORT/MASTER/0 or redis+cluster://HOST:PORT,HOST:PORT"
     )
 
     def read(self, text: str) -> str:

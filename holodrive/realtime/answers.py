@@ -6,8 +6,8 @@ Under /api/ they have the shape of every other REST error.
 import json
 from typing import Any
 
-from holodrive.realtime import metrics
-from holodrive.realtime.credentials import Scope
+from holodrive.realtime import cors, metrics
+from holodrive.realtime.credentials import Scope, header
 from holodrive.realtime.wire import ErrorCode
 
 RETRY_SECONDS = 2
@@ -36,10 +36,11 @@ _RETRYABLE = (429, 503)
 
 
 def headers_and_body(
-    path: str, status: int, retry_after: int = RETRY_SECONDS
+    path: str, status: int, retry_after: int = RETRY_SECONDS, *, origin: str | None = None
 ) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return the headers and body of a refusal. It ends the connection, so the rest of the request
-    is not read. `retry_after` is in seconds.
+    is not read. `retry_after` is in seconds; `origin` is the request's, whose page may see the
+    answer if it is listed.
     """
     metrics.requests_refused.labels(status).inc()
     if path.startswith("/api/"):
@@ -54,6 +55,7 @@ def headers_and_body(
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
+        *cors.headers(path, origin),
     ]
     if status in _RETRYABLE:
         headers.append((b"retry-after", str(retry_after).encode()))
@@ -61,6 +63,7 @@ def headers_and_body(
 
 
 async def refuse(scope: Scope, send: Any, status: int, retry_after: int = RETRY_SECONDS) -> None:
-    headers, body = headers_and_body(scope["path"], status, retry_after)
+    origin = header(scope, b"origin")
+    headers, body = headers_and_body(scope["path"], status, retry_after, origin=origin)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -48,6 +48,7 @@ class RealtimeConfig(AppConfig):
                 setattr(settings, name, value)
         from holodrive.realtime import (  # noqa: F401 - they register themselves
             checks,
+            cors,
             hashing,
             names,
             personal,

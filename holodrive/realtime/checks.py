@@ -17,7 +17,15 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, models
 from django.utils.encoding import force_bytes
 from rest_framework_simplejwt.settings import api_settings
 
-from holodrive.realtime import addresses, embedded, keys, private, restoration, setting_checks
+from holodrive.realtime import (
+    addresses,
+    cors,
+    embedded,
+    keys,
+    private,
+    restoration,
+    setting_checks,
+)
 from holodrive.realtime.apps import DEFAULTS
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
@@ -50,6 +58,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
         *_channel_layer(),
         *_embedded_valkey(),
         *_addresses(),
+        *_other_sites(),
         *_proxies(),
         *_database(),
     ]
@@ -166,6 +175,23 @@ def _addresses() -> Iterator[CheckMessage]:
             f"Pages of {', '.join(sorted(pages))} may open no socket on {dialled}.",
             hint="Name their origins in WEBSOCKET_ALLOWED_ORIGINS: https://admin.example.com.",
             id="realtime.W005",
+        )
+
+
+def _other_sites() -> Iterator[CheckMessage]:
+    if not settings.WEBSOCKET_ALLOWED_ORIGINS:
+        return
+    if cors.MIDDLEWARE not in settings.MIDDLEWARE:
+        yield Warning(
+            "Pages of WEBSOCKET_ALLOWED_ORIGINS may open sockets, and cannot log in for them.",
+            hint=f"Put {cors.MIDDLEWARE} first in MIDDLEWARE.",
+            id="realtime.W024",
+        )
+    elif getattr(settings, "CORS_ALLOW_CREDENTIALS", False):
+        yield Error(
+            "CORS_ALLOW_CREDENTIALS lets pages of other sites read with their visitor's session.",
+            hint="Apps and other sites log in with tokens: leave it off.",
+            id="realtime.E023",
         )
 
 

@@ -159,12 +159,13 @@ def judge_origin(scope: Scope, *, has_token: bool) -> OriginRule:
     origin = header(scope, b"origin")
     if origin is None:
         return OriginRule.ALLOWED if has_token else OriginRule.MISSING
-    if _is_listed(origin) or _is_own_host(scope, origin, has_token=has_token):
+    if is_listed(origin) or _is_own_host(scope, origin, has_token=has_token):
         return OriginRule.ALLOWED
     return OriginRule.FOREIGN
 
 
-def _is_listed(origin: str) -> bool:
+def is_listed(origin: str) -> bool:
+    """Return whether WEBSOCKET_ALLOWED_ORIGINS has it, for sockets and for REST (cors.py)."""
     allowed = settings.WEBSOCKET_ALLOWED_ORIGINS
     if origin in allowed:  # also `null` and schemes of their own: capacitor://localhost
         return True

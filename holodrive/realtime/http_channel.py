@@ -159,12 +159,17 @@ class Channel(HTTPChannel):
     def path(self) -> str:
         return getattr(self, "_path", b"").split(b"?", 1)[0].decode("latin1")
 
+    def _origin(self) -> str | None:
+        """Return the request's Origin, if that header has come yet."""
+        found = self.requests[-1].requestHeaders.getRawHeaders(b"origin") if self.requests else None
+        return found[0].decode("latin1") if found else None
+
     def refuse(self, status: int) -> None:
         """Say so, read no more, and close once that is read or two seconds are over: closed at
         once, with the rest of the body on its way, the system would take the answer back.
         """
         self._wait(None)
-        headers, body = answers.headers_and_body(self.path(), status)
+        headers, body = answers.headers_and_body(self.path(), status, origin=self._origin())
         phrase = RESPONSES.get(status, b"Refused")
         lines = [b"HTTP/1.1 %d %s" % (status, phrase), *(b"%s: %s" % each for each in headers)]
         self.transport.write(b"\r\n".join([*lines, b"", body]))

@@ -8,6 +8,7 @@ import math
 from collections.abc import Hashable, Iterator
 from time import monotonic
 
+from holodrive.realtime.cors import is_preflight
 from holodrive.realtime.credentials import Scope
 from holodrive.realtime.limits import Clock
 
@@ -37,7 +38,7 @@ class RecentRefusals:
 
     def seconds_left(self, address: str, scope: Scope) -> int:
         """Return the seconds to wait, rounded up; 0 if the request may go on to its view."""
-        if not self._until:
+        if not self._until or is_preflight(scope):
             return 0
         key = _shown(address, scope)
         until = self._until.get(key)

@@ -38,7 +38,7 @@ def read_in_turns(handler: ASGIHandler) -> None:
             await send_response(response, send)
             return
         if open_streams.total() >= _MOST or open_streams[address] >= _MOST_OF_ONE:
-            await send_response(_busy(), send)
+            await send_response(_busy(response), send)
             return
         open_streams[address] += 1
         try:
@@ -55,9 +55,15 @@ def read_in_turns(handler: ASGIHandler) -> None:
     handler.send_response = send_in_turns  # type: ignore[method-assign]
 
 
-def _busy() -> HttpResponse:
-    retry = {"Retry-After": str(answers.RETRY_SECONDS)}
-    return HttpResponse(answers.TEXTS[503], "text/plain", 503, headers=retry)
+def _busy(refused: Any) -> HttpResponse:
+    """Return a 503 in place of an answer that has passed the middleware, with its CORS headers."""
+    kept = {
+        name: value
+        for name, value in refused.headers.items()
+        if name.lower().startswith("access-control-") or name == "Vary"
+    }
+    headers = kept | {"Retry-After": str(answers.RETRY_SECONDS)}
+    return HttpResponse(answers.TEXTS[503], "text/plain", 503, headers=headers)
 
 
 async def _parts(content: Any) -> AsyncIterator[bytes]:

@@ -1584,6 +1584,21 @@ DEFENCES = (
         "chat/tests/test_erasure.py::test_no_name_and_no_word_is_left_anywhere"
         "[as_one_whose_conversation_is_gone-not]",
     ),
+    # Pages of other sites, and pages that outlive their login
+    Defence(
+        "CORS: only the origins that may open sockets",
+        f"{_R}/cors.py",
+        " and is_listed(origin)",
+        "",
+        f"{_T}/test_cors.py::test_a_page_may_call_rest_if_it_may_open_a_socket[https://evil.example-False]",
+    ),
+    Defence(
+        "CORS: a preflight is not refused for the request that it asks for",
+        f"{_R}/recent_refusals.py",
+        " or is_preflight(scope)",
+        "",
+        f"{_T}/test_http_budgets.py::test_a_preflight_passes_where_the_request_after_it_is_refused",
+    ),
     # What one HTTP client may cost
     Defence(
         "HTTP: a body that is too large is refused before it comes",

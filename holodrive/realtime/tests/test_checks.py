@@ -78,6 +78,8 @@ FAULTS = [
     ("realtime.W004", {"WEBSOCKET_URL": "127.0.0.1:9000"}),
     ("realtime.W004", {"WEBSOCKET_URL": "[::1]:9000"}),
     ("realtime.W005", {"ALLOWED_HOSTS": ["admin.example.com", "rides.example.com"]}),
+    ("realtime.W024", {"WEBSOCKET_ALLOWED_ORIGINS": ["capacitor://localhost"], "MIDDLEWARE": []}),
+    ("realtime.E023", {"WEBSOCKET_ALLOWED_ORIGINS": ["null"], "CORS_ALLOW_CREDENTIALS": True}),
     ("realtime.W007", {"DATABASES": with_options()}),
     ("realtime.W008", {"DATABASES": with_options(pool={"max_size": 15})}),
     ("realtime.W008", {"DATABASES": with_options(pool=True)}),

@@ -53,6 +53,23 @@ def bearer(user):
     return f"Authorization: Bearer {access_token(user)}"
 
 
+def test_a_preflight_passes_where_the_request_after_it_is_refused(start_server, line):
+    """So that the page can read when to try again."""
+    server = start_server("uvicorn", REALTIME_REQUESTS_PER_SECOND="1")
+    origin = "Origin: https://holodrive.example"
+    headers = ("Content-Length: 2", JSON, origin)
+    statuses: list[int] = []
+    while 429 not in statuses[-2:-1] and len(statuses) < 60:  # the second is ahead of Django
+        answer = line(server).send("POST /api/token/", *headers, body=b"{}").answer()
+        statuses.append(answer.status)
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["access-control-allow-origin"] == "https://holodrive.example"
+    asks = "Access-Control-Request-Method: POST"
+    assert line(server).send("OPTIONS /api/token/", origin, asks).answer().status == 200
+    plain = line(server).send("OPTIONS /api/token/", origin).answer(head_only=True)
+    assert plain.status == 429
+
+
 # Bodies
 
 
@@ -73,6 +90,17 @@ def test_a_body_that_is_too_large_is_refused_before_it_comes(streaming, line, pa
     assert (answer.status, answer.headers["connection"]) == (413, "close")
     if path.startswith("/api/"):
         assert answer.json() == {"code": "too_large", "message": "The body is too large."}
+
+
+def test_a_page_of_another_site_can_read_that_it_was_refused(any_server, line):
+    """As cors.py has it; `serve` refuses in the server, others in the application."""
+    origin = "Origin: https://holodrive.example"
+    headers = ("Content-Length: 400000000", JSON, origin)
+    answer = line(any_server).send("POST /api/token/", *headers).answer()
+    assert answer.status == 413
+    assert answer.headers["access-control-allow-origin"] == "https://holodrive.example"
+    foreign = line(any_server).send("POST /api/token/", *headers[:2], "Origin: null").answer()
+    assert (foreign.status, "access-control-allow-origin" in foreign.headers) == (413, False)
 
 
 def test_elsewhere_it_is_refused_before_it_comes_too(all_streaming, line, transactional_db):
