@@ -59,6 +59,7 @@ class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established")
     receipts: list[Receipt]
     online: list[int] = msgspec.field(default_factory=list)
     typing_timeout: int
+    user_id: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChatMessage(Event, kw_only=True, tag="chat_message"):

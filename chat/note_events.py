@@ -22,6 +22,7 @@ def stream_of(conversation_id: int) -> str:
 class ConnectionEstablished(Welcome, kw_only=True, tag="connection_established"):
     message: str = "Connected to notes"
     conversation_id: int
+    user_id: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class NoteAdded(Event, kw_only=True, tag="note"):

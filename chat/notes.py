@@ -123,5 +123,7 @@ def welcome(user: Any, conversation_id: int) -> note_events.ConnectionEstablishe
     conversation_for(user, conversation_id)
     stream = note_events.stream_of(conversation_id)
     return note_events.ConnectionEstablished(
-        conversation_id=conversation_id, last_seq=log.heads([stream]).get(stream, 0)
+        conversation_id=conversation_id,
+        last_seq=log.heads([stream]).get(stream, 0),
+        user_id=user.pk,
     )

@@ -105,6 +105,7 @@ def welcome(user: Any, id: int) -> Entrance:
         last_read_id=sum(one.last_read_id for one in receipts if one.user_id == user.pk),
         receipts=receipts,
         typing_timeout=TYPING_TIMEOUT,
+        user_id=user.pk,
     )
     return Entrance(frame, *rows[0][-2:])
 

@@ -26,6 +26,7 @@ ERRORS: dict[ErrorCode, str] = {
     ErrorCode.ALREADY_CLAIMED: "over REST only: somebody else has the conversation",
     ErrorCode.UNAUTHENTICATED: "no or bad credentials (closes with 4401)",
     ErrorCode.TOKEN_EXPIRED: "the token has expired (closes with 4401)",
+    ErrorCode.ANOTHER_USER: "over REST only: the login is not that of `X-HoloDrive-User`",
     ErrorCode.RATE_LIMITED: "too much of something: wait, then send it again",
     ErrorCode.TOO_MANY_SOCKETS: "the user has too many open (closes with 4409)",
     ErrorCode.UNAVAILABLE: "the database does not answer: back off, then send it again",

@@ -27,6 +27,7 @@ from holodrive.realtime.parsing import JsonParser
 from holodrive.realtime.rest_budget import ROWS_OF_A_UNIT, SEARCH, WithinBudget, charge
 from holodrive.realtime.tokens import TokenAuthentication
 from holodrive.realtime.wire import (
+    AnotherUser,
     ErrorCode,
     InvalidMessage,
     NotFound,
@@ -39,6 +40,7 @@ from holodrive.realtime.wire import (
 
 S = TypeVar("S", bound=msgspec.Struct)
 R = TypeVar("R", bound=HttpResponseBase)
+EXPECTED_USER = "X-HoloDrive-User"
 _LIMIT, _MOST = 50, 100
 
 
@@ -109,6 +111,15 @@ class View(NeverStored):
     throttle_classes: Any = (WithinBudget,)
     renderer_classes = (JSONRenderer,)
     parser_classes = (JsonParser,)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Refuse a request of a page that outlived its login: by now its cookie is another user's,
+        so it would show what is not its user's, and write in a wrong name. Raises AnotherUser.
+        """
+        super().perform_authentication(request)
+        expected = request.headers.get(EXPECTED_USER)
+        if expected and request.user.is_authenticated and str(request.user.pk) != expected:
+            raise AnotherUser("This page is another user's than the login: load it again.")
 
     def get_exception_handler(self) -> Any:
         return error_response

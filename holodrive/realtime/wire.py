@@ -70,6 +70,7 @@ class ErrorCode(StrEnum):
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     ALREADY_CLAIMED = "already_claimed"
     UNAUTHENTICATED = "unauthenticated"
+    ANOTHER_USER = "another_user"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     RATE_LIMITED = "rate_limited"
     TOO_MANY_SOCKETS = "too_many_sockets"
@@ -136,6 +137,10 @@ class Unauthenticated(RealtimeError):
 
 class TokenExpired(Unauthenticated):
     code = ErrorCode.TOKEN_EXPIRED
+
+
+class AnotherUser(RealtimeError):
+    code, status = ErrorCode.ANOTHER_USER, 412
 
 
 class RateLimited(RealtimeError):

@@ -1599,6 +1599,13 @@ DEFENCES = (
         "",
         f"{_T}/test_http_budgets.py::test_a_preflight_passes_where_the_request_after_it_is_refused",
     ),
+    Defence(
+        "a page of another user than the login's reads and writes nothing",
+        f"{_R}/rest.py",
+        "        if expected and request.user.is_authenticated and str(request.user.pk) != expected:",
+        "        if False:",
+        f"{_T}/test_rest.py::test_a_page_of_another_user_reads_and_writes_nothing",
+    ),
     # What one HTTP client may cost
     Defence(
         "HTTP: a body that is too large is refused before it comes",

@@ -12,6 +12,7 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from chat.services import open_support
 from holodrive.realtime.schema import Problem
 from holodrive.realtime.tokens import ObtainSerializer
 from testing.client import access_token, bearer
@@ -232,3 +233,39 @@ def test_the_schema_and_its_page_need_no_outside_host(client):
     text = page.content.decode()
     assert "swagger-ui" in text
     assert re.findall(r"""(?:src|href)=["'](?:https?:)?//[^"']+""", text) == []
+
+
+# A page that outlives its login
+
+
+def test_a_page_of_another_user_reads_and_writes_nothing(make_user):
+    owner, visitor = make_user("admin"), make_user("admin")
+    conversation = open_support(user=make_user("rider")).conversation
+    client = Client()
+    client.force_login(visitor)
+    path = f"/api/conversations/{conversation.pk}/"
+    requests = [
+        ("get", "/api/notifications/", None),
+        ("post", "/api/notifications/read-all/", {"up_to_id": 1}),
+        ("get", path, None),
+        ("patch", path, {"status": "resolved"}),
+        ("post", f"{path}claim/", None),
+        ("post", f"{path}messages/", {"message": "Hello"}),
+        ("post", f"{path}notes/", {"text": "A note"}),
+        ("get", "/api/canned-replies/", None),
+        ("post", "/api/realtime/ticket/", None),
+        ("get", "/api/devices/", None),
+    ]
+    for whose, expected in ((owner.pk, {412}), (0, {412}), ("x", {412}), (visitor.pk, {200, 201})):
+        for method, url, body in requests:
+            headers = {"X-HoloDrive-User": str(whose)}
+            answer = getattr(client, method)(url, body, "application/json", headers=headers)
+            assert answer.status_code in expected, (whose, method, url)
+            if expected == {412}:
+                assert answer.json()["code"] == "another_user"
+        if expected == {412}:
+            conversation.refresh_from_db()
+            assert (conversation.status, conversation.assignee) == ("open", None)
+            assert not conversation.messages.exists()
+    anonymous = Client().get("/api/notifications/", headers={"X-HoloDrive-User": str(owner.pk)})
+    assert anonymous.json()["code"] == "unauthenticated"
