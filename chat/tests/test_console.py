@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
@@ -1029,6 +1030,111 @@ def test_where_sockets_are_blocked_it_asks_over_rest_and_says_so(browser, rider,
     expect(texts(page)).to_have_text([*expected, "Live again"])
     expect(page.locator(".console-is-sending, .console-is-failed")).to_have_count(0)
     assert Message.objects.count() == 7
+
+
+# When the login ends
+
+
+PASSWORD = "a good password 1"
+
+
+def log_in_by_hand(page: "Page", user: Any) -> None:
+    page.fill("#id_username", user.get_username())
+    page.fill("#id_password", PASSWORD)
+    page.click("[type=submit]")
+    page.wait_for_selector("#logout-form button")
+
+
+def test_after_another_login_it_goes_on_for_the_same_user_and_stops_for_another(
+    site, log_in, make_user, support
+):
+    from playwright.sync_api import expect
+
+    user, other = (make_user("admin", password=PASSWORD) for _ in range(2))
+    browser = log_in(user)
+    page = open_console(browser, support)
+    second = browser.new_page()
+    second.goto("/admin/")
+    second.click("#logout-form button")
+    banner = page.locator(".console-banner")
+    expect(banner).to_contain_text("You are signed out.")
+    page.fill("#console-text", "Sent without a login")
+    page.press("#console-text", "Enter")
+    with browser.expect_page() as opened:
+        banner.get_by_role("link", name="Log in").click()
+    third = opened.value
+    log_in_by_hand(third, user)
+    expect(third).to_have_url(re.compile(rf"{CONSOLE}\?conversation={support.pk}$"))
+    expect(banner).to_be_hidden()
+    expect(page.locator(".console-tick-sent")).to_have_count(1)
+    page.press("#console-text", "Escape")
+    page.keyboard.press("n")
+    page.keyboard.type("With the CSRF token of now")
+    page.keyboard.press("Enter")
+    wait_until(Note.objects.exists)
+    third.click("#logout-form button")
+    expect(banner).to_contain_text("You are signed out.")
+    page.press("#console-text", "Escape")
+    page.keyboard.press("r")
+    page.keyboard.type("In whose name?")
+    page.keyboard.press("Enter")
+    third.goto("/admin/login/")
+    log_in_by_hand(third, other)
+    expect(banner).to_have_text("Another user is logged in now. Reload the page.")
+    expect(page.locator("#console-text")).to_be_hidden()
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.locator(".console-toast")).to_have_text(
+        "Another user is logged in now. Reload the page."
+    )
+    support.refresh_from_db()
+    assert support.status == "open"
+    assert {one.sender for one in Message.objects.filter(is_from_support=True)} == {user}
+    assert Message.objects.filter(text="In whose name?").count() == 0
+
+
+def test_a_csrf_token_that_is_in_no_cookie_is_read_from_the_page_once_more(browser, support):
+    page = open_console(browser, support)
+    browser.clear_cookies(name=settings.CSRF_COOKIE_NAME)  # the page's own token is worth nothing
+    page.keyboard.press("n")
+    page.keyboard.type("Stored")
+    page.keyboard.press("Enter")
+    wait_until(Note.objects.exists)
+
+
+def test_a_note_is_sent_again_while_the_server_is_busy_and_says_in_ones_language_why_not(
+    log_in, admin, support
+):
+    from playwright.sync_api import expect
+
+    answers = [
+        (503, {"code": "unavailable", "message": "The database.", "retryable": True}),
+        (502, {}),
+        None,
+        (403, {"code": "forbidden", "message": "You may not."}),
+        (400, {"code": "invalid_message", "message": "Some field."}),
+    ]
+
+    def answer(route):
+        refusal = answers.pop(0) if route.request.method == "POST" else None
+        if refusal is None:
+            route.continue_()
+        else:
+            route.fulfill(status=refusal[0], json=refusal[1])
+
+    page = open_console(log_in(admin, locale="ru-RU"), support)
+    page.route("**/notes/", answer)
+    page.keyboard.press("n")
+    page.keyboard.type("Stored once")
+    page.keyboard.press("Enter")
+    expect(page.locator("article.console-is-note")).to_have_count(1)
+    expect(page.locator(".console-is-sending")).to_have_count(0)
+    assert [one.text for one in Note.objects.all()] == ["Stored once"]
+    failure = page.locator(".console-failure span")
+    for said in ("У вас нет на это прав.", "Сервер этого не принял."):
+        page.keyboard.type("Refused")
+        page.keyboard.press("Enter")
+        expect(failure.last).to_have_text(said)
+    assert Note.objects.count() == 1
 
 
 # When the server and Redis die

@@ -508,7 +508,6 @@ class MockedServer:
     ("code", "text"),
     [
         (4400, "Not connected - reload the page"),
-        (4401, "Signed out - reload the page"),
         (4403, "Not connected - reload the page"),
         (4404, "Not connected - reload the page"),
     ],
@@ -523,6 +522,82 @@ def test_a_final_close_is_said_and_never_retried(browser, code, text):
     expect(page.locator(".bell-state")).to_have_text(text)
     page.clock.run_for(120_000)
     server.was_asked(0)
+
+
+def test_without_a_session_it_says_so_leads_to_the_login_and_goes_on_by_itself(browser):
+    from playwright.sync_api import expect
+
+    def refuse_three(server, socket):
+        if len(server.asked) <= 3:
+            socket.close(code=4401)
+
+    page = browser.new_page()
+    page.clock.install()
+    server = MockedServer(page, refuse_three)
+    page.goto("/admin/?all")
+    page.click("#bell")
+    expect(page.locator(".bell-state")).to_have_text("Signed out Log in")
+    login = page.get_by_role("link", name="Log in")
+    expect(login).to_have_attribute("href", "/admin/login/?next=%2Fadmin%2F%3Fall")
+    page.clock.run_for(2_000)
+    server.was_asked(0, 0)
+    page.clock.run_for(8_000)
+    server.was_asked(0, 0, 0)
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    page.clock.run_for(1_000)
+    server.was_asked(0, 0, 0, 0)
+    expect(page.locator(".bell-state")).to_be_hidden()
+
+
+PASSWORD = "a good password 1"
+
+
+def log_in_by_hand(page: "Page", user: Any) -> None:
+    page.fill("#id_username", user.get_username())
+    page.fill("#id_password", PASSWORD)
+    page.click("[type=submit]")
+    page.wait_for_selector("#bell")
+
+
+def test_another_password_in_a_second_tab_ends_nothing_in_the_first(site, log_in, make_user):
+    from playwright.sync_api import expect
+
+    user = make_user("admin", password=PASSWORD)
+    browser = log_in(user)
+    page, second = open_admin(browser), browser.new_page()
+    second.goto("/admin/password_change/")
+    second.fill("#id_old_password", PASSWORD)
+    for number in (1, 2):
+        second.fill(f"#id_new_password{number}", f"{PASSWORD}, another")
+    with page.expect_websocket():  # the session is a new one, and so is the socket
+        second.click("#content [type=submit]")
+    expect(page.locator("#bell")).to_have_attribute("data-state", "live")
+    ring(user, "After")
+    expect_unread(page, 1)
+
+
+def test_the_login_of_another_user_shows_nothing_of_theirs_in_the_first_tab(
+    site, log_in, make_user
+):
+    from playwright.sync_api import expect
+
+    user, other = (make_user("admin", password=PASSWORD) for _ in range(2))
+    browser = log_in(user)
+    page, follower, second = open_admin(browser), open_admin(browser), open_admin(browser)
+    ring(other, "For the other")
+    second.click("#logout-form button")
+    expect(page.locator("#bell")).to_have_attribute("data-state", "signed-out")
+    second.goto("/admin/login/")
+    log_in_by_hand(second, other)
+    expect_unread(second, 1)
+    for tab in (page, follower):
+        expect(tab.locator("#bell")).to_have_attribute("data-state", "stopped")
+        expect(tab.locator("#bell")).to_have_attribute(
+            "title", "Another user is logged in now - reload the page"
+        )
+        tab.click("#bell")
+        expect(tab.locator(".bell-row")).to_have_count(0)
+        expect_unread(tab, 0)
 
 
 def test_a_restart_is_waited_for_as_long_as_the_server_says(browser):

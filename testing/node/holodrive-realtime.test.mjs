@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { SignedOut, connect } from "../../holodrive/realtime/static/realtime/holodrive-realtime.js";
+import { AnotherUser, RealtimeError, SignedOut, connect, retryDelay } from "../../holodrive/realtime/static/realtime/holodrive-realtime.js";
 
 const URL = "ws://example.com/ws/chat/1/";
 const real = { setTimeout, clearTimeout, random: Math.random, now: performance.now };
@@ -107,17 +107,31 @@ test("a session needs no protocol, and a URL of http is dialled as ws", async ()
   assert.deepEqual([socket.url, socket.protocols], ["wss://example.com/ws/notifications/", []]);
 });
 
-test("after 4401 a new token is asked for once", async () => {
+test("after 4401 a new token is asked for at once, and then rarely", async () => {
+  chance = 1;
   const stale = [];
   const heard = client({ token: (old) => stale.push(old) && `t${stale.length}` });
   (await next()).ends(4401);
   const second = await next();
   second.says("error", { code: "unauthenticated", message: "No.", ref: null });
   second.ends(4401);
-  await pass(60_000);
+  await pass(1_999);
   assert.deepEqual(stale, [undefined, "t1"]);
   assert.deepEqual([heard.states.at(-1), heard.problem.code], ["signed-out", "unauthenticated"]);
-  assert.equal(dialled.length, 2);
+  const third = await next(1);
+  assert.deepEqual(third.protocols, ["jwt", "t3"]);
+  third.welcomes();
+  assert.deepEqual([heard.socket.state, heard.problem], ["live", undefined]);
+});
+
+test("a token that was refused is not shown again, and another one is", async () => {
+  const tokens = ["same", "same", "same", "same", "another"];
+  const heard = client({ token: () => tokens.shift() ?? "another" });
+  (await next()).ends(4401);
+  (await next()).ends(4401);
+  await pass(15_000);
+  assert.deepEqual([heard.socket.state, dialled.length, tokens], ["signed-out", 2, ["another"]]);
+  assert.deepEqual((await next(40_000)).protocols, ["jwt", "another"]);
 });
 
 test("a token that is accepted makes room for another 4401, which never becomes a loop", async () => {
@@ -136,11 +150,82 @@ test("a token that is accepted makes room for another 4401, which never becomes 
   assert.equal(heard.socket.state, "connecting");
 });
 
-test("a session that is refused is over", async () => {
+test("a session that is refused is tried again ever more rarely, and what waits goes on waiting", async () => {
+  chance = 1;
+  const heard = client();
+  const waiting = outcome(heard.socket.sendMessage("Hi", "a"));
+  (await next()).ends(4401);
+  assert.deepEqual([heard.socket.state, heard.problem.code], ["signed-out", "closed"]);
+  for (const seconds of [2, 8, 32, 128, 300, 300]) {
+    await pass(1000 * seconds - 1);
+    (await next(1)).ends(4401);
+  }
+  await pass(299_999);
+  const socket = await next(1);
+  socket.says("connection_established", { last_seq: 0, user_id: 7 });
+  assert.deepEqual(heard.states, ["signed-out", "live"]);
+  socket.says("message_ack", { client_message_id: "a", message_id: 5 });
+  assert.equal(await waiting, 5);
+});
+
+test("a session that is refused is tried when somebody looks, once for all that happens then", async () => {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  const heard = client();
+  delete globalThis.addEventListener;
+  (await next()).ends(4401);
+  for (const event of ["focus", "online", "focus"]) {
+    await pass(500);
+    page.dispatchEvent(new Event(event));
+    page.dispatchEvent(new Event(event));
+  }
+  assert.equal(dialled.length, 2);
+  dialled.at(-1).ends(4401);
+  heard.socket.retryNow(); // another tab has logged in
+  assert.equal(dialled.length, 2);
+  const socket = await next(1000);
+  socket.welcomes();
+  page.dispatchEvent(new Event("focus"));
+  assert.deepEqual(socket.sent, []); // what is live needs no proof
+});
+
+test("where the server is away after a logout, it waits as ever", async () => {
+  chance = 1;
   const heard = client();
   (await next()).ends(4401);
-  await pass(60_000);
-  assert.deepEqual([heard.socket.state, heard.problem.code, dialled.length], ["signed-out", "closed", 1]);
+  (await next(2000)).ends(1006);
+  assert.deepEqual([heard.socket.state, heard.problem], ["waiting", undefined]);
+  (await next(500)).ends(4401);
+  assert.deepEqual(heard.states, ["signed-out", "waiting", "connecting", "signed-out"]);
+});
+
+for (const [name, options, first] of [
+  ["the one before", {}, 7],
+  ["the page", { userId: 7 }, "7"],
+  ["the page, as text", { userId: "7" }, 7],
+]) {
+  test(`a socket of another user than ${name} is stopped, and nothing of it is handed on or sent`, async () => {
+    const heard = client(options);
+    const socket = await next();
+    socket.says("connection_established", { last_seq: 0, user_id: first });
+    socket.ends(4401);
+    const waiting = outcome(heard.socket.sendMessage("As the first", "a"));
+    const second = await next(2_000);
+    second.says("connection_established", { last_seq: 9, user_id: 8 });
+    second.says("chat_message", { seq: 1 });
+    await pass(600_000);
+    assert.deepEqual([heard.socket.state, heard.problem.code, dialled.length], ["stopped", "another_user", 2]);
+    assert.deepEqual([second.sent, second.isOpen, heard.frames.length], [[], false, 1]);
+    assert.equal(await waiting, "another_user");
+  });
+}
+
+test("that the page is of another user than the login may be told by its owner", async () => {
+  for (const options of [{ url: () => Promise.reject(new AnotherUser()) }, { reload: () => Promise.reject(new AnotherUser()) }]) {
+    const heard = client(options);
+    await pass(60_000);
+    assert.deepEqual([heard.states, heard.problem.code, dialled.length], [["stopped"], "another_user", 0]);
+  }
 });
 
 test("a url that is a function is asked before every connection, behind all else", async () => {
@@ -159,7 +244,8 @@ test("a url that is a function is asked before every connection, behind all else
   assert.equal(heard.socket.state, "connecting");
 });
 
-test("a ticket that came too late is replaced once; a second refusal is the login's", async () => {
+test("a ticket that came too late is replaced at once; a second refusal is the login's", async () => {
+  chance = 1;
   let tickets = 0;
   const heard = client({ url: () => `${URL}?ticket=${++tickets}` });
   (await next()).ends(4401);
@@ -167,17 +253,21 @@ test("a ticket that came too late is replaced once; a second refusal is the logi
   second.welcomes();
   second.ends(4401);
   (await next(20_000)).ends(4401);
-  await pass(60_000);
+  await pass(1_999);
   assert.deepEqual([tickets, heard.socket.state], [3, "signed-out"]);
+  await next(1);
 });
 
-test("a url that cannot be had now is asked for again, SignedOut ends it", async () => {
-  const answers = [() => Promise.reject(new Error("network")), () => "no url", () => Promise.reject(new SignedOut())];
+test("a url that cannot be had now is asked for again, and rarely without a login", async () => {
+  const [network, none] = [new Error("network"), new SignedOut()];
+  const answers = [() => Promise.reject(network), () => "no url", () => Promise.reject(none), () => Promise.reject(none), () => URL];
   const heard = client({ url: () => answers.shift()() });
   await pass(0);
   assert.equal(heard.socket.state, "waiting");
   await pass(2_000);
-  assert.deepEqual([heard.socket.state, dialled.length], ["signed-out", 0]);
+  assert.deepEqual([heard.socket.state, heard.problem, dialled.length], ["signed-out", none, 0]);
+  (await next(10_000)).welcomes();
+  assert.deepEqual(heard.states.slice(-2), ["signed-out", "live"]);
 });
 
 test("closed while its url is on its way, nothing is dialled", async () => {
@@ -450,7 +540,7 @@ test("a socket that is closed sends nothing again, and listens to nobody", async
   heard.socket.close();
   assert.equal(timers.size, 0);
   assert.equal(await result, "closed");
-  assert.deepEqual(listening.map(({ aborted }) => aborted), [true, true, true]);
+  assert.deepEqual(listening.map(({ aborted }) => aborted), [true, true, true, true]);
 });
 
 test("a message at which the server always fails is given up, and blocks nobody for ever", async () => {
@@ -553,4 +643,64 @@ test("an owner that throws does not break the connection", async () => {
   heard.socket.close();
   globalThis.queueMicrotask = real;
   assert.throws(thrown[0], /state/);
+});
+
+// The rule of retries, for sockets and for REST
+
+const network = new TypeError("Failed to fetch");
+const slow = new DOMException("Too late", "TimeoutError");
+const answer = (status, rest = {}) => ({ status, code: "x", ...rest });
+for (const [problem, twiceAsOnce, elseToo] of [
+  [{ type: "error", code: "unavailable", retryable: true }, true, true],
+  [{ type: "error", code: "whatever", retryable: true }, true, true],
+  [{ type: "error", code: "internal", retryable: false }, false, false],
+  [{ type: "error", code: "rate_limited" }, true, true],
+  [{ type: "error", code: "unavailable" }, true, true],
+  [{ type: "error", code: "internal" }, true, false],
+  [{ type: "error", code: "invalid_message" }, false, false],
+  [{ type: "error", code: "conversation_closed" }, false, false],
+  [{ type: "error", code: "idempotency_conflict" }, false, false],
+  [answer(503, { retryable: true }), true, true],
+  [answer(409, { retryable: true }), true, true],
+  [answer(503, { retryable: false }), false, false],
+  [answer(408), true, true],
+  [answer(425), true, true],
+  [answer(429), true, true],
+  [answer(503), true, true],
+  [answer(500), true, false],
+  [answer(502), true, false],
+  [answer(504), true, false],
+  ...[400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 428, 431, 451, 501, 505].map((status) => [answer(status), false, false]),
+  [answer(409, { code: "rate_limited" }), false, false],
+  [answer(503, { retryAfter: "2" }), true, true],
+  [answer(503, { retryAfter: "3600" }), false, false],
+  [network, true, false],
+  [slow, true, false],
+  [new DOMException("Left", "AbortError"), false, false],
+  [new SyntaxError("no JSON"), false, false],
+  [new SignedOut(), false, false],
+  [new AnotherUser(), false, false],
+  [new RealtimeError("closed", "It was closed."), false, false],
+  [undefined, false, false],
+]) {
+  test(`it may be sent again after ${JSON.stringify(problem)} ${problem?.name ?? ""}: ${twiceAsOnce}, ${elseToo}`, () => {
+    assert.equal(retryDelay(problem, 1) !== null, twiceAsOnce);
+    assert.equal(retryDelay(problem, 1, { isIdempotent: false }) !== null, elseToo);
+    assert.equal(retryDelay(problem, 8), null);
+  });
+}
+
+test("it is sent again after a random time that grows, and not before it is wanted", () => {
+  const delays = (problem, most) => Array.from({ length: 8 }, (_, place) => retryDelay(problem, place + 1, { most }));
+  chance = 1;
+  assert.deepEqual(delays(answer(503)), [1000, 2000, 4000, 8000, 16_000, 20_000, 20_000, null]);
+  assert.deepEqual(delays(answer(503), 3).slice(0, 4), [1000, 2000, null, null]);
+  chance = 0.5;
+  assert.deepEqual(delays(network, Infinity), [500, 1000, 2000, 4000, 8000, 10_000, 10_000, 10_000]);
+  chance = 0;
+  for (const [retryAfter, ms] of [["2", 2000], [" 7 ", 7000], ["0", 0], ["60", 60_000], ["61", null], ["-1", 0], ["soon", 0], ["", 0], [null, 0]])
+    assert.equal(retryDelay(answer(429, { retryAfter }), 1), ms, String(retryAfter));
+  const date = retryDelay(answer(503, { retryAfter: new Date(Date.now() + 30_000).toUTCString() }), 1);
+  assert.ok(date > 25_000 && date <= 30_000, String(date));
+  assert.equal(retryDelay(answer(503, { retryAfter: "Mon, 01 Jan 2001 00:00:00 GMT" }), 1), 0);
 });

@@ -1606,6 +1606,13 @@ DEFENCES = (
         "        if False:",
         f"{_T}/test_rest.py::test_a_page_of_another_user_reads_and_writes_nothing",
     ),
+    Defence(
+        "a socket of another user than the page's is stopped",
+        f"{_R}/static/realtime/holodrive-realtime.js",
+        "    return this.#userId === String(user_id);",
+        "    return true;",
+        f"{_T}/test_javascript_client.py::test_its_rules_hold",
+    ),
     # What one HTTP client may cost
     Defence(
         "HTTP: a body that is too large is refused before it comes",

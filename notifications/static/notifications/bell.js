@@ -2,10 +2,12 @@
 // The admin's bell. Inbox is what is known of the notifications, BellView what is seen of them; startBell() at the end
 // ties the two to the connection, which feed.js keeps.
 
-import { SignedOut } from "../realtime/holodrive-realtime.js";
+import { RealtimeError, retryDelay } from "../realtime/holodrive-realtime.js";
 import { Alerts } from "./alerts.js";
 import { Feed } from "./feed.js";
 import { PushSwitch } from "./push.js";
+import { Requests } from "./requests.js";
+import { announceLogin, loginLink } from "./session.js";
 import { fill, gettext, ngettext } from "./texts.js";
 import { agoText, clockText, dateText } from "./times.js";
 import { messageText } from "./wording.js";
@@ -23,7 +25,6 @@ import { messageText } from "./wording.js";
 // What is known
 
 const PAGE_SIZE = 20;
-const ANSWER_MS = 10_000;
 
 /** The user's latest notifications, and what was asked for but is not confirmed yet. No I/O. */
 class Inbox {
@@ -182,16 +183,13 @@ class Inbox {
 }
 
 /**
- * A page of notifications, ascending by id. Throws SignedOut.
- * @param {string} url @param {number} [beforeId] @returns {Promise<Page>}
+ * A page of notifications, ascending by id. Throws as `Requests` does; the callers try again in their own time.
+ * @param {Requests} requests @param {string} url @param {number} [beforeId] @returns {Promise<Page>}
  */
-async function fetchPage(url, beforeId) {
+async function fetchPage(requests, url, beforeId) {
   const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
   if (beforeId !== undefined) query.set("before_id", String(beforeId));
-  const response = await fetch(`${url}?${query}`, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-  if (response.status === 401 || response.status === 403) throw new SignedOut();
-  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-  return response.json();
+  return requests.ask("GET", `${url}?${query}`, undefined, { most: beforeId === undefined ? 1 : 3 });
 }
 
 // What is seen
@@ -202,10 +200,11 @@ const TOAST_MS = 7_000;
 const TOASTS_MOST = 3;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @param {State | "blocked"} state */
-function stateText(state) {
+/** @param {State | "blocked"} state @param {Error} [problem] */
+function stateText(state, problem) {
   if (state === "blocked") return gettext("Live updates are blocked here - checking every 15 seconds");
-  if (state === "signed-out") return gettext("Signed out - reload the page");
+  if (state === "signed-out") return gettext("Signed out");
+  if (problem instanceof RealtimeError && problem.code === "another_user") return gettext("Another user is logged in now - reload the page");
   if (state === "stopped") return gettext("Not connected - reload the page");
   if (state === "waiting") {
     return navigator.onLine ? gettext("Reconnecting…") : gettext("Offline - waiting for the network");
@@ -383,16 +382,18 @@ class BellView {
     this.#find(".bell-read-all").setAttribute("aria-disabled", String(count === 0));
   }
 
-  /** @param {State | "blocked"} state */
-  showState(state) {
+  /** @param {State | "blocked"} state @param {Error} [problem] */
+  showState(state, problem) {
     const line = this.#find(".bell-state");
-    const text = stateText(state);
-    line.textContent = text ?? (state === "live" ? "" : line.textContent);
-    line.hidden = line.textContent === "";
-    this.#button.title = line.textContent ?? "";
+    const text = stateText(state, problem) ?? (state === "live" ? "" : this.#button.title);
+    line.textContent = text;
+    line.hidden = text === "";
+    if (state === "signed-out") line.append(" ", loginLink(this.#button.dataset.loginUrl ?? ""));
+    const isNew = text !== this.#button.title;
+    this.#button.title = text;
     this.#button.classList.toggle("bell-is-away", !line.hidden);
     this.#button.dataset.state = state;
-    if (state === "signed-out" || state === "stopped") this.#say(fill(gettext("Notifications: %(state)s"), { state: text ?? "" }));
+    if (isNew && (state === "signed-out" || state === "stopped")) this.#say(fill(gettext("Notifications: %(state)s"), { state: text }));
   }
 
   /** @param {Inbox} inbox */
@@ -614,35 +615,30 @@ function socketUrl(configured) {
 }
 
 /**
- * The same with a ticket for one connection: another host gets no cookie of this one. Throws SignedOut.
- * @param {string} url @param {string} ticketUrl @param {string} csrfToken @returns {Promise<string>}
+ * The same with a ticket for one connection: another host gets no cookie of this one. Throws as `Requests` does.
+ * @param {string} url @param {Requests} requests @param {string} ticketUrl @returns {Promise<string>}
  */
-async function withTicket(url, ticketUrl, csrfToken) {
-  const headers = { "X-CSRFToken": csrfToken };
-  const response = await fetch(ticketUrl, { method: "POST", headers, signal: AbortSignal.timeout(ANSWER_MS) });
-  if (response.status === 401 || response.status === 403) throw new SignedOut();
-  if (!response.ok) throw new Error(`${ticketUrl} answered ${response.status}`);
-  const { ticket } = await response.json();
+async function withTicket(url, requests, ticketUrl) {
+  const { ticket } = await requests.ask("POST", ticketUrl, undefined, { most: 1 });
   return `${url}?${new URLSearchParams({ ticket })}`;
 }
 
 /**
  * Does what the command says, and gives what the socket would have answered, less the count.
- * @param {string} listUrl @param {string} csrfToken @param {Command} command @returns {Promise<Frame>}
+ * @param {Requests} requests @param {string} listUrl @param {Command} command @returns {Promise<Frame>}
  */
-async function sendByRest(listUrl, csrfToken, { type, ...fields }) {
+async function sendByRest(requests, listUrl, { type, ...fields }) {
   if (type === "notification_seen") throw new Error("only a socket takes this");
   const url = type === "mark_as_read" ? `${listUrl}${fields.notification_id}/read/` : `${listUrl}read-all/`;
-  const headers = { "X-CSRFToken": csrfToken, "Content-Type": "application/json" };
-  const body = JSON.stringify(fields);
-  const response = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.timeout(ANSWER_MS) });
-  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  await requests.ask("POST", url, fields);
   return { type: "notification_read", ...fields };
 }
 
 /** @param {HTMLButtonElement} button @param {HTMLElement} panel @param {HTMLElement} announcer @param {HTMLElement} toasts */
 function startBell(button, panel, announcer, toasts) {
-  const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount, userId } = button.dataset;
+  const { websocketUrl = "", notificationsUrl: listUrl = "", unreadCount, userId = "" } = button.dataset;
+  const { ticketUrl = "", csrfToken = "", csrfCookie = "" } = button.dataset;
+  const requests = new Requests({ userId, csrfToken, csrfCookie });
   const inbox = new Inbox(Number(unreadCount));
   const view = new BellView(button, panel, announcer, toasts);
   let isDrawing = false;
@@ -677,7 +673,7 @@ function startBell(button, panel, announcer, toasts) {
   }
 
   async function reload() {
-    const page = await fetchPage(listUrl);
+    const page = await fetchPage(requests, listUrl);
     for (const added of inbox.replace(page)) ring(added, false);
     show();
     see();
@@ -690,17 +686,27 @@ function startBell(button, panel, announcer, toasts) {
     if (added) ring(added, inbox.isLive(frame));
     if (!view.isOpen) inbox.trim();
     if (frame.type === "connection_established") {
-      inbox.unconfirmed.forEach((command) => socket.send(command));
+      sendUnconfirmed();
       seenUpTo = 0; // what was sent without a connection is lost
       see();
     }
     if (frame.type === "error") refused(frame);
+    if (frame.type === "notification_read") tries = 0;
     show();
   }
 
-  /** A command failed, so the screen shows what is not so. @param {Frame} error */
-  function refused({ ref }) {
-    if (ref !== "mark_as_read" && ref !== "mark_all_as_read") return;
+  let tries = 0;
+
+  function sendUnconfirmed() {
+    inbox.unconfirmed.forEach((command) => socket.send(command));
+  }
+
+  /** A command failed: it is sent again, or else the screen shows what is not so. @param {Frame} error */
+  function refused(error) {
+    if (error.ref !== "mark_as_read" && error.ref !== "mark_all_as_read") return;
+    const delay = retryDelay(error, ++tries);
+    if (delay !== null) return void setTimeout(sendUnconfirmed, delay);
+    tries = 0;
     inbox.forgetUnconfirmed();
     socket.resync();
   }
@@ -720,8 +726,8 @@ function startBell(button, panel, announcer, toasts) {
 
   /** A page that was read before the last event may not have it (a read mark, say): ask again. @param {number} beforeId */
   async function currentPage(beforeId) {
-    const page = await fetchPage(listUrl, beforeId);
-    return page.last_seq < (socket.lastSeq ?? 0) ? fetchPage(listUrl, beforeId) : page;
+    const page = await fetchPage(requests, listUrl, beforeId);
+    return page.last_seq < (socket.lastSeq ?? 0) ? fetchPage(requests, listUrl, beforeId) : page;
   }
 
   let isFetching = false;
@@ -756,22 +762,22 @@ function startBell(button, panel, announcer, toasts) {
 
   const name = `holodrive-notifications-${userId}`;
   const alerts = new Alerts(name, panel, { isUnread: (id) => inbox.isUnread(id), onOpen });
-  new PushSwitch(panel, button.dataset, (id) => onOpen(inbox.latestFirst.find((one) => one.id === id) ?? null));
+  new PushSwitch(panel, button.dataset, requests, (id) => onOpen(inbox.latestFirst.find((one) => one.id === id) ?? null));
   document.addEventListener("visibilitychange", see);
   view.listen({ onRead, onReadAll, onEarlier, onToggle, onTab: show });
   view.showCount(inbox.unreadCount);
   const address = socketUrl(websocketUrl);
-  const { ticketUrl = "", csrfToken = "" } = button.dataset;
-  const url = new URL(address).host === location.host ? address : () => withTicket(address, ticketUrl, csrfToken);
+  const url = new URL(address).host === location.host ? address : () => withTicket(address, requests, ticketUrl);
   const socket = new Feed(name, {
     url,
+    userId,
     reload,
     onFrame,
-    onState(state) {
-      view.showState(state);
-      if (state === "blocked") inbox.unconfirmed.forEach((command) => socket.send(command));
+    onState(state, problem) {
+      view.showState(state, problem);
+      if (state === "blocked") sendUnconfirmed();
     },
-    sendByRest: (command) => sendByRest(listUrl, csrfToken, command),
+    sendByRest: (command) => sendByRest(requests, listUrl, command),
     unreadCount: () => inbox.confirmedUnread,
   });
   socket.start();
@@ -780,5 +786,6 @@ function startBell(button, panel, announcer, toasts) {
 const [button, panel, announcer, toasts] = ["", "-panel", "-announcer", "-toasts"].map((name) =>
   document.getElementById(`bell${name}`),
 );
+announceLogin(); // also of the page that says that the password was changed
 // Pages that fill the block themselves (change password) have no button.
 if (button instanceof HTMLButtonElement && panel && announcer && toasts) startBell(button, panel, announcer, toasts);

@@ -3,16 +3,17 @@
 // Where there are no Web Locks (pages of plain http), each tab keeps a socket of its own. Where no socket opens but
 // the site answers (a proxy that knows no WebSocket), it asks over REST, and is "blocked".
 
-import { connect, SignedOut } from "../realtime/holodrive-realtime.js";
+import { AnotherUser, SignedOut, connect } from "../realtime/holodrive-realtime.js";
+import { onLogin } from "./session.js";
 
 /**
  * @typedef {import("../realtime/holodrive-realtime.js").Frame} Frame
  * @typedef {import("../realtime/holodrive-realtime.js").Command} Command
  * @typedef {import("../realtime/holodrive-realtime.js").State} State
  * @typedef {import("../realtime/holodrive-realtime.js").RealtimeSocket} RealtimeSocket
- * @typedef {{url: import("../realtime/holodrive-realtime.js").Options["url"], reload: () => Promise<number>,
+ * @typedef {{url: import("../realtime/holodrive-realtime.js").Options["url"], userId: string, reload: () => Promise<number>,
  *   sendByRest: (command: Command) => Promise<Frame>, unreadCount: () => number, onFrame: (frame: Frame) => void,
- *   onState: (state: State | "blocked") => void}} Options
+ *   onState: (state: State | "blocked", problem?: Error) => void}} Options
  * @typedef {{kind: "frame", frame: Frame} | {kind: "standing", state: State | "blocked", lastSeq: number | null, unread: number}
  *   | {kind: "command", command: Command} | {kind: "who"} | {kind: "polled"}} Note
  */
@@ -32,6 +33,7 @@ export class Feed {
   /** @type {Frame[]} */ #held = [];
   #isOver = false;
   #isBlocked = false;
+  #isSignedOut = false;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #pollTimer;
 
   /** @param {string} name the same in all tabs of one user, and in no others @param {Options} options */
@@ -73,18 +75,19 @@ export class Feed {
   async #lead() {
     await this.#loading; // two at a time could end in the wrong order
     await new Promise((resign) => {
-      const { url, reload } = this.#options;
+      const { url, userId, reload } = this.#options;
       const lastSeq = this.#lastSeq ?? undefined;
       const onFrame = (/** @type {Frame} */ frame) => this.#share(frame);
-      const onState = (/** @type {State} */ state) => {
-        if (state === "live") this.#isBlocked = false;
+      const onState = (/** @type {State} */ state, /** @type {Error | undefined} */ problem) => {
+        if (state === "live" || state === "signed-out") this.#isBlocked = this.#isSignedOut = false;
         this.#pollWhile(state === "waiting" || state === "connecting");
-        if (state === "signed-out" || state === "stopped") {
-          this.#options.onState(state);
+        if (state === "stopped") {
+          this.#options.onState(state, problem);
           resign(this.#end());
         } else this.#stand();
       };
-      this.#socket = connect({ url, reload, lastSeq, onFrame, onState });
+      this.#socket = connect({ url, userId, reload, lastSeq, onFrame, onState });
+      onLogin(() => this.#socket?.retryNow());
     });
     return true;
   }
@@ -97,7 +100,8 @@ export class Feed {
 
   /** Says how this browser stands, here and in the other tabs. */
   #stand() {
-    const state = this.#isBlocked ? "blocked" : this.#socket?.state ?? "connecting";
+    const isAway = this.#isSignedOut ? "signed-out" : this.#socket?.state ?? "connecting";
+    const state = this.#isBlocked ? "blocked" : isAway;
     this.#options.onState(state);
     const lastSeq = this.#socket?.lastSeq ?? null;
     this.#post({ kind: "standing", state, lastSeq, unread: this.#options.unreadCount() });
@@ -112,11 +116,19 @@ export class Feed {
   }
 
   async #poll() {
-    const answers = await this.#options.reload().then(() => true, () => false);
+    const problem = await this.#options.reload().then(() => null, (/** @type {unknown} */ problem) => problem ?? true);
     if (this.#isOver || this.#socket?.isLive) return;
-    this.#isBlocked = answers; // if it does not answer, it is not the sockets alone
-    if (answers) this.#post({ kind: "polled" });
-    this.#stand();
+    this.#isBlocked = problem === null; // if it does not answer, it is not the sockets alone
+    if (problem === null) this.#post({ kind: "polled" });
+    this.#isSignedOut = problem instanceof SignedOut;
+    if (problem instanceof AnotherUser) this.#stop(problem);
+    else this.#stand();
+  }
+
+  /** @param {AnotherUser} problem */
+  #stop(problem) {
+    this.#socket?.close();
+    this.#options.onState("stopped", problem); // which says why
   }
 
   /** If it fails, it is repeated after the next poll. @param {Command} command */
@@ -146,7 +158,8 @@ export class Feed {
       this.#lastSeq = await this.#options.reload();
     } catch (problem) {
       this.#loading = null;
-      if (problem instanceof SignedOut) this.#options.onState("signed-out");
+      if (problem instanceof SignedOut) this.#options.onState("signed-out"); // until the leader is live again
+      else if (problem instanceof AnotherUser) this.#options.onState("stopped", problem);
       else setTimeout(() => this.#socket || this.#isOver || this.#follow(), RELOAD_AGAIN_MS);
       return;
     }
@@ -159,6 +172,7 @@ export class Feed {
   #hear(note) {
     if (this.#socket) {
       if (note.kind === "command") this.send(note.command);
+      if (note.kind === "who" && this.#socket.state === "signed-out") this.#socket.retryNow(); // somebody looks at that tab
       if (note.kind === "who") this.#stand();
     } else if (note.kind === "frame") this.#take(note.frame);
     else if (note.kind === "standing") this.#compare(note);

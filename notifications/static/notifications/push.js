@@ -3,14 +3,14 @@
 // where the server pushes to browsers and this browser can be pushed to. It takes the place of desktop notifications,
 // which would tell of everything a second time.
 
+import { RealtimeError } from "../realtime/holodrive-realtime.js";
+import { problemText } from "./problems.js";
 import { gettext } from "./texts.js";
 
 /**
- * @typedef {{pushUrl?: string, pushWorkerUrl?: string, devicesUrl?: string, adminUrl?: string, csrfToken?: string}} Addresses
+ * @typedef {{pushUrl?: string, pushWorkerUrl?: string, devicesUrl?: string, adminUrl?: string}} Addresses
  * @typedef {{id: number, token: string}} Device
  */
-
-const ANSWER_MS = 10_000;
 
 /** @param {string} text in base64url */
 function bytesOf(text) {
@@ -20,16 +20,21 @@ function bytesOf(text) {
 
 export class PushSwitch {
   /** @type {Addresses} */ #addresses;
+  #requests;
   #switch;
   #desktop;
   #hint;
   #key = "";
   #isBusy = false;
 
-  /** @param {HTMLElement} panel @param {Addresses} addresses @param {(id: number) => void} onOpen */
-  constructor(panel, addresses, onOpen) {
+  /**
+   * @param {HTMLElement} panel @param {Addresses} addresses @param {import("./requests.js").Requests} requests
+   * @param {(id: number) => void} onOpen
+   */
+  constructor(panel, addresses, requests, onOpen) {
     const find = (/** @type {string} */ selector) => /** @type {HTMLElement} */ (panel.querySelector(selector));
     this.#addresses = addresses;
+    this.#requests = requests;
     this.#switch = find(".bell-push");
     this.#desktop = find(".bell-desktop");
     this.#hint = find(".bell-hint");
@@ -46,7 +51,7 @@ export class PushSwitch {
     if (this.#isBusy) return;
     try {
       const { pushUrl = "" } = this.#addresses;
-      this.#key ||= (await this.#ask("GET", pushUrl)).web_public_key ?? "";
+      this.#key ||= (await this.#requests.ask("GET", pushUrl)).web_public_key ?? "";
       if (!this.#key) return;
       this.#show((await this.#device()) !== undefined);
       this.#switch.hidden = false;
@@ -63,8 +68,9 @@ export class PushSwitch {
     try {
       if (turnsOn) await this.#turnOn();
       else await this.#turnOff();
-    } catch {
-      this.#hint.textContent = gettext("The browser could not subscribe to pushes.");
+    } catch (problem) {
+      const isServers = problem instanceof RealtimeError || problem instanceof TypeError; // which `fetch` throws
+      this.#hint.textContent = isServers ? problemText(problem) : gettext("The browser could not subscribe to pushes.");
     }
     this.#isBusy = false;
   }
@@ -78,7 +84,7 @@ export class PushSwitch {
     await navigator.serviceWorker.register(pushWorkerUrl, { scope: adminUrl });
     const { pushManager } = await navigator.serviceWorker.ready;
     const { endpoint, keys } = (await this.#subscribe(pushManager)).toJSON();
-    await this.#ask("POST", devicesUrl, { platform: "web", token: endpoint, keys, name: location.host });
+    await this.#requests.ask("POST", devicesUrl, { platform: "web", token: endpoint, keys, name: location.host });
     this.#show(true);
     if (this.#desktop.ariaChecked === "true") this.#desktop.click();
   }
@@ -99,7 +105,7 @@ export class PushSwitch {
   async #turnOff() {
     const device = await this.#device();
     await (await this.#subscription())?.unsubscribe();
-    if (device) await this.#ask("DELETE", `${this.#addresses.devicesUrl}${device.id}/`);
+    if (device) await this.#requests.ask("DELETE", `${this.#addresses.devicesUrl}${device.id}/`);
     this.#show(false);
   }
 
@@ -112,17 +118,8 @@ export class PushSwitch {
   async #device() {
     const subscription = await this.#subscription();
     if (!subscription) return undefined;
-    const { results } = await this.#ask("GET", this.#addresses.devicesUrl ?? "");
+    const { results } = await this.#requests.ask("GET", this.#addresses.devicesUrl ?? "");
     return results.find((/** @type {Device} */ { token }) => token === subscription.endpoint);
-  }
-
-  /** @param {string} method @param {string} url @param {object} [content] */
-  async #ask(method, url, content) {
-    const headers = { "X-CSRFToken": this.#addresses.csrfToken ?? "", "Content-Type": "application/json" };
-    const body = content && JSON.stringify(content);
-    const response = await fetch(url, { method, headers, body, signal: AbortSignal.timeout(ANSWER_MS) });
-    if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-    return response.status === 204 ? null : response.json();
   }
 
   /** @param {boolean} isOn */

@@ -1,67 +1,53 @@
 // @ts-check
 // The REST API (docs/reference/rest.md) and the addresses of the sockets, with the login of the page's session.
 
-import { RealtimeError, SignedOut } from "../../realtime/holodrive-realtime.js";
+import { Requests } from "../../notifications/requests.js";
 
-const ANSWER_MS = 15_000;
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-/** What the server answered to a request that it did not obey; `body` has more than `code` and `message` for some. */
-export class Refused extends RealtimeError {
-  /** @param {{code?: string, message?: string, [field: string]: any}} body @param {number} status */
-  constructor(body, status) {
-    super(body.code ?? "internal", body.message ?? `HTTP ${status}`);
-    this.status = status;
-    this.body = body;
-  }
-}
+/** A person waits for these, and may press once more. */
+const SHORTLY = { most: 4 };
+/** What is asked for again by itself, or by a timer. */
+const ONCE = { most: 1 };
 
-/** @typedef {{api: string, websocket_url: string, csrf_token: string}} Settings */
+/** @typedef {import("../../notifications/requests.js").How} How */
+/** @typedef {{api: string, websocket_url: string, login: import("../../notifications/requests.js").Login}} Settings */
 
 export class Api {
   #settings;
+  #requests;
 
   /** @param {Settings} settings */
   constructor(settings) {
     this.#settings = settings;
+    this.#requests = new Requests(settings.login);
   }
 
-  /** @param {string} path @param {Record<string, string | number | null | undefined>} [query] */
-  get(path, query = {}) {
+  /** As the methods below, it throws what `Requests` throws. @param {string} path @param {Record<string, string | number | null | undefined>} [query] @param {How} [how] */
+  get(path, query = {}, how = ONCE) {
     const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
     const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-    return this.#ask("GET", given.length ? `${path}?${search}` : path);
+    return this.#ask("GET", given.length ? `${path}?${search}` : path, undefined, how);
   }
 
-  /** @param {string} path @param {object} [body] */
-  post(path, body = {}) {
-    return this.#ask("POST", path, body);
+  /** @param {string} path @param {object} [body] @param {How} [how] */
+  post(path, body = {}, how = SHORTLY) {
+    return this.#ask("POST", path, body, how);
   }
 
   /** @param {string} path @param {object} body */
   patch(path, body) {
-    return this.#ask("PATCH", path, body);
+    return this.#ask("PATCH", path, body, SHORTLY);
   }
 
   /** @param {string} path */
   delete(path) {
-    return this.#ask("DELETE", path);
+    return this.#ask("DELETE", path, undefined, SHORTLY);
   }
 
-  /** Throws SignedOut, Refused, or what `fetch` throws. @param {string} method @param {string} path @param {object} [body] */
-  async #ask(method, path, body) {
-    const response = await fetch(this.#settings.api + path, {
-      method,
-      cache: "no-store",
-      headers: { "Content-Type": "application/json", "X-CSRFToken": this.#settings.csrf_token },
-      body: body && JSON.stringify(body),
-      signal: AbortSignal.timeout(ANSWER_MS),
-    });
-    if (response.status === 204) return null;
-    const answer = await response.json().catch(() => ({}));
-    if (response.status === 401 || answer.code === "unauthenticated") throw new SignedOut();
-    if (!response.ok) throw new Refused(answer, response.status);
-    return answer;
+  /** @param {string} method @param {string} path @param {object | undefined} body @param {How} how */
+  #ask(method, path, body, how) {
+    return this.#requests.ask(method, this.#settings.api + path, body, how);
   }
 
   /**
@@ -75,7 +61,7 @@ export class Api {
       LOOPBACK.has(configured.hostname) && LOOPBACK.has(location.hostname) && configured.port === location.port;
     if (isSameMachine || configured.host === location.host) return path;
     return async () => {
-      const { ticket } = await this.post("realtime/ticket/");
+      const { ticket } = await this.post("realtime/ticket/", {}, ONCE);
       return `${configured.origin}${path}?${new URLSearchParams({ ticket })}`;
     };
   }

@@ -2,6 +2,8 @@
 // What is done while a socket is away: the site is asked over REST. If it answers, it is the sockets that are blocked
 // (a proxy that knows no WebSocket), and not the network or the server.
 
+import { SignedOut } from "../../realtime/holodrive-realtime.js";
+
 /** @typedef {import("../../realtime/holodrive-realtime.js").State} State */
 
 export const POLL_SECONDS = 5;
@@ -13,6 +15,7 @@ export class Fallback {
   #isAsking = false;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #timer;
   isBlocked = false;
+  isSignedOut = false;
 
   /** @param {() => Promise<unknown>} ask loads what a socket would have told @param {() => void} onChange */
   constructor(ask, onChange) {
@@ -26,17 +29,19 @@ export class Fallback {
     if (this.#isAway) this.#timer ??= setInterval(() => this.#poll(), POLL_SECONDS * 1000);
     else {
       this.#timer = void clearInterval(this.#timer);
-      this.isBlocked = false;
+      this.isBlocked = this.isSignedOut = false;
     }
   }
 
   async #poll() {
     if (this.#isAsking) return;
     this.#isAsking = true;
-    const answers = await this.#ask().then(() => true, () => false);
+    const problem = await this.#ask().then(() => null, (/** @type {unknown} */ problem) => problem ?? true);
     this.#isAsking = false;
-    if (!this.#isAway || answers === this.isBlocked) return;
+    const [answers, isSignedOut] = [problem === null, problem instanceof SignedOut];
+    if (!this.#isAway || (answers === this.isBlocked && isSignedOut === this.isSignedOut)) return;
     this.isBlocked = answers;
+    this.isSignedOut = isSignedOut;
     this.#onChange();
   }
 }

@@ -1,14 +1,17 @@
 // @ts-check
 // Ties the parts of the console together: what the agent does, what the server says, and the address of the page.
 
-import { connect } from "../../realtime/holodrive-realtime.js";
-import { Api, Refused } from "./api.js";
+import { AnotherUser, RealtimeError, connect } from "../../realtime/holodrive-realtime.js";
+import { problemText } from "../../notifications/problems.js";
+import { Refused } from "../../notifications/requests.js";
+import { loginLink, onLogin } from "../../notifications/session.js";
+import { Api } from "./api.js";
 import { Composer } from "./composer.js";
 import { DetailsView } from "./details.js";
 import { element, find, onceAFrame } from "./dom.js";
 import { Fallback, POLL_SECONDS } from "./fallback.js";
 import { ListView } from "./list.js";
-import { Room, problemText } from "./room.js";
+import { Room } from "./room.js";
 import { listenForKeys } from "./shortcuts.js";
 import { Conversations } from "./state.js";
 import { drafts } from "./storage.js";
@@ -27,14 +30,12 @@ const SOON_MS = 3_000;
 const TOAST_MS = 8_000;
 const ANNOUNCE_AFTER_MS = 1_000;
 
-/** @type {import("./api.js").Settings & {me: import("./state.js").Person, permissions: string[], longest_message: number, change_url: string}} */
-const settings = {
-  ...JSON.parse(find("#console-settings").textContent ?? ""),
-  csrf_token: find("#console-csrf").dataset.token ?? "",
-};
+/** @type {Omit<import("./api.js").Settings, "login"> & {me: import("./state.js").Person, permissions: string[], longest_message: number, change_url: string}} */
+const settings = JSON.parse(find("#console-settings").textContent ?? "");
 const { me } = settings;
 const page = find("#console");
-const api = new Api(settings);
+const { csrfToken = "", csrfCookie = "", loginUrl = "" } = find("#console-login").dataset;
+const api = new Api({ ...settings, login: { userId: me.user_id, csrfToken, csrfCookie } });
 const permissions = new Set(settings.permissions);
 const may = (/** @type {string} */ permission) => permissions.has(permission);
 
@@ -67,22 +68,33 @@ function fetchList(cursor) {
   return api.get("conversations/", { filter, q, cursor, limit: PAGE_SIZE });
 }
 
-const queueFallback = new Fallback(async () => (await loadList()) || Promise.reject(), showQueueState);
+const queueFallback = new Fallback(async () => {
+  const problem = await loadList();
+  if (problem !== null) throw problem;
+}, showQueueState);
 
-/** @returns {Promise<boolean>} whether the server answered */
+/** @returns {Promise<unknown>} why the server did not answer; null if it did */
 async function loadList() {
   const load = ++lastLoad;
   isLoading = true;
   changedWhileLoading = false;
   const answer = await fetchList(null).catch((/** @type {unknown} */ problem) => ({ problem }));
-  if (load !== lastLoad) return Boolean(answer.results); // another filter or search meanwhile
+  if (load !== lastLoad) return answer.problem ?? null; // another filter or search meanwhile
   isLoading = false;
+  if (answer.problem instanceof AnotherUser) stopQueue(answer.problem);
   if (answer.results) conversations.replace(answer);
   else if (!conversations.isLoaded) conversations.problem = problemText(answer.problem);
   drawList();
   // Read before the change, or behind it: nobody knows.
   if (answer.results && changedWhileLoading) loadList();
-  return Boolean(answer.results);
+  return answer.problem ?? null;
+}
+
+/** @param {AnotherUser} problem */
+function stopQueue(problem) {
+  queueSocket.close();
+  queue = { state: "stopped", problem };
+  showQueueState();
 }
 
 let isLoadingMore = false;
@@ -107,7 +119,7 @@ function showList(filter, search) {
 
 /** @param {number} id */
 async function fetchConversation(id) {
-  const conversation = await api.get(`conversations/${id}/`).catch(() => null);
+  const conversation = await api.get(`conversations/${id}/`, {}, { most: 3 }).catch(() => null);
   if (conversation) conversations.put(conversation);
   drawList();
 }
@@ -171,7 +183,7 @@ async function enter(entered) {
   entered.enter(may("chat.view_note"));
   composer.enter(drafts(me.user_id, entered.id).get());
   drawRoom();
-  const answer = await api.get("canned-replies/", { conversation: entered.id }).catch(() => null);
+  const answer = await api.get("canned-replies/", { conversation: entered.id }, { isPatient: true }).catch(() => null);
   if (answer && entered === room) composer.offerReplies(answer.results);
 }
 
@@ -200,25 +212,44 @@ function isShown(node) {
 function showConnection({ state, problem, thread }) {
   const banner = find(".console-banner");
   let text = "";
-  if (problem && !thread.isLoaded) text = problemText(problem);
-  else if (state === "signed-out") text = gettext("You are signed out. Reload the page.");
-  else if (state === "stopped") text = problem ? problemText(problem) : gettext("Not connected. Reload the page.");
+  if (problem && !thread.isLoaded) text = roomProblemText(problem);
+  else if (state === "signed-out") text = gettext("You are signed out. What you send goes out after a login.");
+  else if (state === "stopped") text = problem ? roomProblemText(problem) : gettext("Not connected. Reload the page.");
   else if (state === "blocked") text = blockedText();
   else if (state === "waiting") text = navigator.onLine ? gettext("Reconnecting… What you send goes out then.") : gettext("You are offline. What you send goes out when the network is back.");
   else if (state === "connecting" && !banner.hidden) text = banner.textContent ?? ""; // until it is live
-  if (banner.textContent !== text) banner.textContent = text;
-  banner.hidden = text === "";
+  say(banner, text, state);
   page.dataset.state = state;
+}
+
+/** A line that says why nothing comes, and leads to the login where that is why. @param {HTMLElement} line @param {string} text @param {string} state */
+function say(line, text, state) {
+  const parts = state === "signed-out" && text ? [text, " ", loginLink(loginUrl)] : [text];
+  const whole = parts.map((part) => (typeof part === "string" ? part : part.textContent)).join("");
+  if (line.textContent !== whole) line.replaceChildren(...parts);
+  line.hidden = text === "";
+}
+
+/** @param {Error} problem */
+function roomProblemText(problem) {
+  const isUnknown = problem instanceof RealtimeError && problem.code === "not_found";
+  return isUnknown ? gettext("There is no such conversation.") : problemText(problem);
 }
 
 function blockedText() {
   return fill(gettext("Live updates are blocked here: checking every %(count)s seconds."), { count: POLL_SECONDS });
 }
 
+/** @type {{state: import("../../realtime/holodrive-realtime.js").State, problem?: Error}} */ let queue = { state: "connecting" };
+
 function showQueueState() {
-  const line = find(".console-list-state");
-  line.hidden = !queueFallback.isBlocked || room !== null; // an open conversation says it
-  line.textContent = line.hidden ? "" : blockedText();
+  const { problem } = queue;
+  const state = queueFallback.isSignedOut ? "signed-out" : queue.state;
+  let text = "";
+  if (room === null && queueFallback.isBlocked) text = blockedText(); // an open conversation says it
+  else if (room === null && state === "signed-out") text = gettext("You are signed out.");
+  else if (state === "stopped") text = problem ? problemText(problem) : gettext("Not connected. Reload the page.");
+  say(find(".console-list-state"), text, state);
 }
 
 /** @param {Room} shown */
@@ -433,16 +464,19 @@ function addressed() {
 drawList();
 loadList();
 queueFallback.follow("connecting");
-connect({
+const queueSocket = connect({
   url: api.socket("/ws/support/"),
+  userId: me.user_id,
   onFrame: onQueueFrame,
-  onState: (state) => {
+  onState: (state, problem) => {
+    queue = { state, problem };
     queueFallback.follow(state);
     showQueueState();
   },
 });
+onLogin(() => [queueSocket, ...rooms.values()].forEach((one) => one.retryNow()));
 setInterval(() => document.hidden || loadList(), REFRESH_MS);
-api.get("agents/").then(({ results }) => {
+api.get("agents/", {}, { isPatient: true }).then(({ results }) => {
   details.showAgents(results);
   drawRoom();
 }, () => {}); // then one can only assign oneself

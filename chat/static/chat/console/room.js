@@ -1,8 +1,9 @@
 // @ts-check
 // One conversation while it is open, and after that until what was sent from it has arrived: its Thread, kept up to date.
 
-import { RealtimeError, SignedOut, connect } from "../../realtime/holodrive-realtime.js";
-import { Refused } from "./api.js";
+import { AnotherUser, RealtimeError, connect, retryDelay } from "../../realtime/holodrive-realtime.js";
+import { problemText } from "../../notifications/problems.js";
+import { Refused } from "../../notifications/requests.js";
 import { Fallback } from "./fallback.js";
 import { Thread } from "./state.js";
 import { outbox } from "./storage.js";
@@ -17,7 +18,6 @@ import { gettext } from "./words.js";
  */
 
 const TYPING_AGAIN_MS = 3_000; // half of the server's time-out
-const POST_RETRY_MS = 3_000;
 
 export class Room {
   #api;
@@ -27,6 +27,7 @@ export class Room {
   /** @type {RealtimeSocket | null} */ #socket = null;
   /** @type {RealtimeSocket | null} */ #noteSocket = null;
   #readUpTo = 0;
+  #readTries = 0;
   #toldTypingAt = -Infinity;
   #isFetching = false;
   #sending = 0;
@@ -58,7 +59,8 @@ export class Room {
 
   /** @returns {State | "blocked"} */
   get state() {
-    return this.#fallback.isBlocked ? "blocked" : this.#state;
+    if (this.#fallback.isBlocked) return "blocked";
+    return this.#fallback.isSignedOut ? "signed-out" : this.#state;
   }
 
   get #path() {
@@ -71,6 +73,7 @@ export class Room {
     if (this.#socket) return;
     this.#socket = connect({
       url: this.#api.socket(`/ws/chat/${this.id}/`),
+      userId: this.#me.user_id,
       reload: () => this.#reload(),
       onFrame: (frame) => this.#frame(frame),
       onState: (state, problem) => this.#connection(state, problem),
@@ -79,6 +82,7 @@ export class Room {
     if (!withNotes) return;
     this.#noteSocket = connect({
       url: this.#api.socket(`/ws/support/notes/${this.id}/`),
+      userId: this.#me.user_id,
       reload: () => this.#reloadNotes(),
       onFrame: (frame) => frame.type.startsWith("note") && this.#frame(frame), // its first frame says nothing of who is online
     });
@@ -102,6 +106,12 @@ export class Room {
     return this.#socket !== null;
   }
 
+  /** There may be another login now. */
+  retryNow() {
+    this.#socket?.retryNow();
+    this.#noteSocket?.retryNow();
+  }
+
   async #reload() {
     const [conversation, page] = await this.#final(Promise.all([this.#api.get(this.#path), this.#api.get(`${this.#path}messages/`)]));
     this.setConversation(conversation);
@@ -112,7 +122,7 @@ export class Room {
 
   async #reloadNotes() {
     const page = await this.#api.get(`${this.#path}notes/`).catch((/** @type {unknown} */ problem) => {
-      if (problem instanceof Refused && problem.status < 500) this.#noteSocket?.close();
+      if (isFinal(problem)) this.#noteSocket?.close();
       throw problem;
     });
     this.thread.replaceNotes(page);
@@ -126,7 +136,7 @@ export class Room {
     try {
       return await answer;
     } catch (problem) {
-      if (problem instanceof Refused && (problem.status === 403 || problem.status === 404)) {
+      if (isFinal(problem)) {
         this.problem = problem;
         this.#socket?.close();
       }
@@ -145,7 +155,7 @@ export class Room {
     this.#state = state;
     this.#fallback.follow(state);
     if (state !== "live") this.thread.disconnected();
-    if (problem && !(problem instanceof SignedOut)) this.problem = problem;
+    if (problem && state === "stopped") this.problem = problem;
     this.#changed();
   }
 
@@ -178,6 +188,7 @@ export class Room {
   #frame(frame) {
     this.thread.apply(frame);
     if (frame.type === "connection_established") this.#sendRead();
+    if (frame.type === "error" && frame.ref === "message_read") this.#readFailed(frame);
     if (frame.type === "conversation_updated") this.updated(frame.conversation);
     if (frame.type === "chat_message" && !this.#knows(frame.sender_id)) this.refreshConversation();
     this.#changed();
@@ -296,16 +307,8 @@ export class Room {
   }
 
   /** The server stores an id once, so asking again is safe. @param {"messages/" | "notes/"} kind @param {object} body */
-  async #post(kind, body) {
-    for (;;) {
-      try {
-        return await this.#api.post(this.#path + kind, body);
-      } catch (problem) {
-        const isPassing = !(problem instanceof RealtimeError) || problem.code === "internal" || problem.code === "rate_limited";
-        if (!isPassing) throw problem;
-        await new Promise((resolve) => setTimeout(resolve, POST_RETRY_MS));
-      }
-    }
+  #post(kind, body) {
+    return this.#api.post(this.#path + kind, body, { isPatient: true });
   }
 
   /** Throws what the server refuses. @param {number} messageId @param {string} text */
@@ -330,7 +333,7 @@ export class Room {
 
   /** @param {number} messageId */
   async unmask(messageId) {
-    const { message } = await this.#api.post(`${this.#path}messages/${messageId}/unmask/`);
+    const { message } = await this.#api.post(`${this.#path}messages/${messageId}/unmask/`, {}, { most: 4, isIdempotent: false }); // each is in the audit log
     this.thread.unmask(messageId, message);
     this.#changed();
   }
@@ -362,6 +365,7 @@ export class Room {
     if (!this.conversation || (this.conversation.kind === "trip" && !takesPart)) return;
     if (this.thread.newestId <= this.#readUpTo) return;
     this.#readUpTo = this.thread.newestId;
+    this.#readTries = 0;
     this.#sendRead();
   }
 
@@ -371,19 +375,22 @@ export class Room {
     if (!isSent && this.state === "blocked") this.#postRead(this.#readUpTo);
   }
 
+  /** @param {Frame} error */
+  #readFailed(error) {
+    const delay = retryDelay(error, ++this.#readTries);
+    if (delay !== null) setTimeout(() => this.#sendRead(), delay);
+    else this.#readTries = 0;
+  }
+
   /** If it fails, it is repeated after the next poll. @param {number} upToId */
   async #postRead(upToId) {
     await this.#api.post(`${this.#path}read/`, { up_to_id: upToId }).catch(() => {});
   }
 }
 
-/** @param {unknown} problem */
-export function problemText(problem) {
-  if (problem instanceof SignedOut) return gettext("You are signed out. Reload the page.");
-  if (problem instanceof RealtimeError && problem.code === "conversation_closed") return gettext("This conversation is closed.");
-  if (problem instanceof RealtimeError && problem.code === "forbidden") return gettext("You may not do this.");
-  if (problem instanceof RealtimeError && problem.code !== "closed" && problem.message) return problem.message;
-  return gettext("The server could not be reached.");
+/** @param {unknown} problem @returns {problem is RealtimeError} */
+function isFinal(problem) {
+  return problem instanceof AnotherUser || (problem instanceof Refused && (problem.status === 403 || problem.status === 404));
 }
 
 function newId() {

@@ -17,15 +17,19 @@
  * @typedef {object} Options
  * @property {Address | (() => Address | Promise<Address>)} url of the socket, absolute or relative to the page. A
  *   function is asked before every connection, last of all, so that a one-time ticket in it is fresh; after 4401 once
- *   more. May throw SignedOut; whatever else it throws is tried again. It must settle, as `token` must.
+ *   more at once. May throw SignedOut and AnotherUser; whatever else it throws is tried again. It must settle, as
+ *   `token` must.
  * @property {(stale?: string) => string | Promise<string>} [token] asked before every connection, never twice at a
  *   time; without it the session cookie counts. `stale` is a token that the server no longer takes, or soon will not:
- *   give another. May throw SignedOut; whatever else it throws is tried again. It must settle: its time is its own.
+ *   give another. May throw SignedOut, which is final; whatever else it throws is tried again. It must settle: its time
+ *   is its own.
+ * @property {string | number} [userId] of whom the page is. A socket that turns out to be somebody else's (the cookie
+ *   is that of another login now) is stopped before anything is handed on or sent. Without it, the first user counts.
  * @property {number} [lastSeq] the last logged frame that was processed in an earlier life; without it and without
  *   `reload`, frames come from now on
  * @property {() => number | Promise<number>} [reload] loads the whole state and gives the seq that it stands for.
  *   Asked for what events cannot bring up to date: at first without `lastSeq`, and when too much was missed. May throw
- *   SignedOut, as `token`.
+ *   SignedOut and AnotherUser, as `url`.
  * @property {(frame: Frame) => void} [onFrame] every logged frame once and in order, over any number of connections,
  *   and whatever else the server says
  * @property {(state: State, problem?: Error) => void} [onState] `problem` says why it is signed out or stopped
@@ -45,13 +49,20 @@ const CLOSE = {
 const ABNORMAL = 1006;
 const FINAL_CLOSES = new Set([CLOSE.BAD_FRAMES, CLOSE.FORBIDDEN, CLOSE.NOT_FOUND]);
 const LIMIT_CLOSES = new Set([CLOSE.TOO_MANY_SOCKETS, CLOSE.TOO_FAST]);
-const PASSING_ERRORS = new Set(["internal", "rate_limited"]);
+const PASSING_CODES = new Set(["internal", "rate_limited", "unavailable"]);
+// By which nothing was done; of the other failures of a server that is not known.
+const UNDONE_STATUSES = new Set([408, 425, 429, 503]);
+const FAILED_STATUSES = new Set([500, 502, 504]);
 
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MOST_MS = 20_000;
 const STABLE_MS = 5_000; // what lasted this long was a working connection, and starts the backoff anew
 const ANSWER_MS = 10_000; // to the first frame, to a ping, to a message
-const TRIES_MOST = 8; // of a message that the server answers with a passing error: a minute or so
+const TRIES_MOST = 8; // of what is answered with a passing error: a minute or so
+const RETRY_AFTER_MOST_MS = 60_000; // a person would rather be told
+const SIGNED_OUT_FIRST_MS = 2_000; // the login may be on its way: another password makes another session
+const SIGNED_OUT_MOST_MS = 300_000;
+const SIGNED_OUT_LEAST_MS = 1_000; // between two tries, whatever happens to the page
 
 /** What the server refused. `code` is that of the error frame, or "closed" where no frame came. */
 export class RealtimeError extends Error {
@@ -63,11 +74,51 @@ export class RealtimeError extends Error {
   }
 }
 
-/** The login is over: trying again is of no use. */
+/** There is no login now. A session may come back by itself, after a login in another tab. */
 export class SignedOut extends RealtimeError {
   constructor(message = "Signed out") {
     super("unauthenticated", message);
   }
+}
+
+/** The login is another user's: what the page has is not theirs. */
+export class AnotherUser extends RealtimeError {
+  constructor(message = "Another user is logged in") {
+    super("another_user", message);
+  }
+}
+
+/**
+ * When the same frame or request may be sent again: the one rule for whatever is sent from here, or over REST by others.
+ * @param {unknown} problem an `error` frame, the answer to a request (`status`, and what its body has), or an exception
+ * @param {number} tries that were made
+ * @param {object} [how]
+ * @param {boolean} [how.isIdempotent] twice is as once, by its id or its nature; else only what was surely not done
+ * @param {number} [how.most] tries in all
+ * @returns {number | null} milliseconds to wait, or null: it is final
+ */
+export function retryDelay(problem, tries, { isIdempotent = true, most = TRIES_MOST } = {}) {
+  if (tries >= most || !mayPass(problem, isIdempotent)) return null;
+  const asked = retryAfterMs(/** @type {{retryAfter?: string | null}} */ (problem).retryAfter);
+  return asked > RETRY_AFTER_MOST_MS ? null : asked + backoff(tries);
+}
+
+/** @param {any} problem @param {boolean} isIdempotent */
+function mayPass(problem, isIdempotent) {
+  if (typeof problem?.retryable === "boolean") return problem.retryable;
+  const { status, code, name } = problem ?? {};
+  if (typeof status === "number") return UNDONE_STATUSES.has(status) || (isIdempotent && FAILED_STATUSES.has(status));
+  if (problem instanceof Error && !(problem instanceof RealtimeError)) {
+    return isIdempotent && (problem instanceof TypeError || name === "TimeoutError" || name === "NetworkError"); // of `fetch`
+  }
+  return PASSING_CODES.has(code) && (isIdempotent || code !== "internal");
+}
+
+/** @param {string | null | undefined} text seconds, or a date (RFC 9110, 10.2.3) */
+function retryAfterMs(text) {
+  if (!text) return 0;
+  const ms = /^\s*\d+\s*$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Number.isNaN(ms) ? 0 : Math.max(0, ms);
 }
 
 /**
@@ -98,6 +149,10 @@ export class RealtimeSocket {
   /** @type {string | undefined} */ #token;
   /** @type {string | undefined} */ #staleToken;
   #wasRefused = false;
+  #refusals = 0;
+  #triedAt = -Infinity;
+  #isEnded = false;
+  /** @type {string | undefined} */ #userId;
   /** @type {Promise<string> | null} */ #askedToken = null;
   /** @type {Frame | null} */ #lastError = null;
   /** @type {Error | undefined} */ #problem;
@@ -112,6 +167,7 @@ export class RealtimeSocket {
     this.#options = options;
     if (typeof options.url !== "function") this.#url = socketUrl(options.url);
     this.#lastSeq = options.lastSeq ?? null;
+    if (options.userId !== undefined) this.#userId = String(options.userId);
   }
 
   /** `connect` does this. */
@@ -154,7 +210,7 @@ export class RealtimeSocket {
    * @returns {Promise<Ack>}
    */
   sendMessage(message, clientMessageId = newId()) {
-    if (this.#isOver) return Promise.reject(this.#problem ?? new RealtimeError("closed", "This socket was closed."));
+    if (this.#isEnded) return Promise.reject(this.#problem ?? new RealtimeError("closed", "This socket was closed."));
     const acknowledged = this.#outgoing.add(message, clientMessageId);
     if (this.#outgoing.unacknowledged.length === 1) this.#sendFirst();
     return acknowledged;
@@ -173,18 +229,20 @@ export class RealtimeSocket {
 
   /** Start over from a fresh `reload`: what is known here cannot be brought up to date by events. */
   resync() {
-    if (this.#isOver) return;
+    if (this.#isEnded) return;
     this.#lastSeq = null;
-    this.#retry(ABNORMAL);
+    if (this.#state !== "signed-out") this.#retry(ABNORMAL);
+  }
+
+  /** Where it waits or is signed out, it tries now: call this after a login. */
+  retryNow() {
+    if (this.#state === "signed-out") this.#retrySoon();
+    else if (this.#state === "waiting" && !this.#mustSitOut) this.#connectNow();
   }
 
   /** For good. What is not acknowledged yet is rejected with the code "closed". */
   close() {
-    if (!this.#isOver) this.#stop("stopped");
-  }
-
-  get #isOver() {
-    return this.#state === "stopped" || this.#state === "signed-out";
+    if (!this.#isEnded) this.#stop("stopped");
   }
 
   // Connecting
@@ -196,16 +254,21 @@ export class RealtimeSocket {
     globalThis.addEventListener?.("online", wake, { signal });
     globalThis.addEventListener?.("offline", wake, { signal });
     globalThis.addEventListener?.("pageshow", (event) => event.persisted && wake(), { signal });
+    globalThis.addEventListener?.("focus", () => this.#state === "signed-out" && wake(), { signal });
     globalThis.document?.addEventListener("visibilitychange", () => document.hidden || wake(), { signal });
   }
 
   async #connect() {
     const attempt = ++this.#attempt;
+    this.#triedAt = performance.now();
     if (this.#state === "waiting") this.#setState("connecting");
     const problem = await this.#prepare().catch((/** @type {unknown} */ reason) => reason || new Error("rejected"));
     if (attempt !== this.#attempt) return; // closed meanwhile
-    if (problem instanceof SignedOut) this.#stop("signed-out", problem);
+    if (problem instanceof AnotherUser) this.#stop("stopped", problem);
+    else if (problem instanceof SignedOut && this.#options.token) this.#stop("signed-out", problem);
+    else if (problem instanceof SignedOut) this.#signOut(problem);
     else if (problem) this.#retry(ABNORMAL);
+    else if (this.#hasRefusedToken) this.#signOut(/** @type {Error} */ (this.#problem));
     else this.#open();
   }
 
@@ -213,6 +276,11 @@ export class RealtimeSocket {
     if (this.#lastSeq === null && this.#options.reload) this.#lastSeq = await this.#options.reload();
     if (this.#options.token) this.#token = await this.#askToken(this.#staleToken);
     if (typeof this.#options.url === "function") this.#url = socketUrl(await this.#options.url());
+  }
+
+  /** It was refused, and asked for again in vain: the same once more would be refused as well. */
+  get #hasRefusedToken() {
+    return this.#state === "signed-out" && this.#token !== undefined && this.#token === this.#staleToken;
   }
 
   /** Refresh tokens rotate: two questions at a time would be two logins' worth, and end the login. @param {string} [stale] */
@@ -255,6 +323,7 @@ export class RealtimeSocket {
 
   /** @param {Frame} frame */
   #receive(frame) {
+    if (frame.type === "connection_established" && !this.#isOurs(frame)) return this.#stop("stopped", new AnotherUser());
     if (frame.type === "connection_established") this.#welcome(frame);
     this.#heard();
     if (frame.type === "reconnect") this.#restartDelayMs = frame.delay_ms;
@@ -269,8 +338,17 @@ export class RealtimeSocket {
     if (!isEvent || this.#isNext(/** @type {number} */ (frame.seq))) this.#tell(() => this.#options.onFrame?.(frame));
   }
 
+  /** Before anything of it is handed on, and anything is sent. @param {Frame} frame */
+  #isOurs({ user_id }) {
+    if (user_id === undefined) return true; // a server of before
+    this.#userId ??= String(user_id);
+    return this.#userId === String(user_id);
+  }
+
   /** @param {Frame} frame */
   #welcome(frame) {
+    this.#problem = undefined;
+    this.#refusals = 0;
     this.#liveSince = performance.now();
     this.#lastSeq ??= frame.last_seq;
     this.#staleToken = undefined;
@@ -311,9 +389,9 @@ export class RealtimeSocket {
 
   /** @param {Frame} frame */
   #settle(frame) {
-    const tries = this.#outgoing.settle(frame);
-    if (tries === 0) this.#sendFirst();
-    else if (tries) this.#resendTimer = setTimeout(() => this.#sendFirst(), backoff(tries));
+    const outcome = this.#outgoing.settle(frame);
+    if (outcome === "settled") this.#sendFirst();
+    else if (outcome !== null) this.#resendTimer = setTimeout(() => this.#sendFirst(), outcome);
   }
 
   // A peer that vanished without a word is only noticed by asking it: the server's own pings are out of sight here.
@@ -342,6 +420,7 @@ export class RealtimeSocket {
   #wake() {
     const isOnline = globalThis.navigator?.onLine !== false;
     if (this.#state === "waiting" && isOnline && !this.#mustSitOut) this.#connectNow();
+    else if (this.#state === "signed-out" && isOnline) this.#retrySoon();
     else if (this.#state === "waiting") this.#setState("waiting"); // what is shown may depend on navigator.onLine
     else if (this.isLive) this.#probe();
   }
@@ -352,11 +431,11 @@ export class RealtimeSocket {
   #closed(code) {
     if (code === CLOSE.TOO_LARGE) this.#settle({ type: "error", code: "too_large", message: "Too large." });
     if (FINAL_CLOSES.has(code)) this.#stop("stopped", this.#refusal(code));
-    else if (code === CLOSE.UNAUTHENTICATED && !this.#mayAskAgain()) this.#stop("signed-out", this.#refusal(code));
+    else if (code === CLOSE.UNAUTHENTICATED && !this.#mayAskAgain()) this.#signOut(this.#refusal(code));
     else this.#retry(code);
   }
 
-  /** Once for a new token or ticket; if that is refused as well, it is the login that is over. */
+  /** At once for a new token or ticket; if that is refused as well, it is the login that is over. */
   #mayAskAgain() {
     const isFirst = !this.#wasRefused && (this.#token !== undefined || typeof this.#options.url === "function");
     this.#wasRefused = true;
@@ -371,11 +450,31 @@ export class RealtimeSocket {
 
   /** @param {State} state @param {Error} [problem] */
   #stop(state, problem) {
+    this.#isEnded = true;
     this.#drop();
     this.#listening.abort();
     this.#problem = problem;
     this.#setState(state);
     this.#outgoing.rejectAll(problem ?? new RealtimeError("closed", "The socket was closed."));
+  }
+
+  /**
+   * There is no login now. A session's cookie, or what `token` gives, may be good again without a word to this page: it
+   * is tried rarely, and when somebody looks at the page. What waits to be sent goes on waiting. @param {Error} problem
+   */
+  #signOut(problem) {
+    this.#drop();
+    this.#problem = problem;
+    const most = Math.min(SIGNED_OUT_MOST_MS, SIGNED_OUT_FIRST_MS * 4 ** this.#refusals++);
+    this.#retryTimer = setTimeout(() => this.#connect(), most * (1 + Math.random()) / 2);
+    if (this.#state !== "signed-out") this.#setState("signed-out");
+  }
+
+  /** Events of a page come in twos and threes. */
+  #retrySoon() {
+    clearTimeout(this.#retryTimer);
+    const since = performance.now() - this.#triedAt;
+    this.#retryTimer = setTimeout(() => this.#connectNow(), Math.max(0, SIGNED_OUT_LEAST_MS - since));
   }
 
   /** @param {number} code */
@@ -384,6 +483,7 @@ export class RealtimeSocket {
     if (lasted > STABLE_MS) this.#failures = 0;
     const delay = this.#delayAfter(code, lasted);
     this.#mustSitOut = this.#restartDelayMs !== null || LIMIT_CLOSES.has(code);
+    this.#problem = undefined;
     this.#drop();
     this.#retryTimer = setTimeout(() => this.#connect(), delay);
     this.#setState("waiting");
@@ -399,7 +499,7 @@ export class RealtimeSocket {
   }
 
   #connectNow() {
-    clearTimeout(this.#retryTimer);
+    this.#drop();
     this.#connect();
   }
 
@@ -454,19 +554,19 @@ class Outgoing {
   }
 
   /**
-   * Takes in an answer to the first. Returns 0 if that settles it, so that the next may go; if it is to be sent once
-   * more, how many times it was; else undefined.
-   * @param {Frame} frame
+   * Takes in an answer to the first: whether that settles it, so that the next may go, or after how many milliseconds
+   * it is to be sent once more; null if it is no answer to that.
+   * @param {Frame} frame @returns {"settled" | number | null}
    */
   settle(frame) {
     const [first] = this.#letters;
-    if (first === undefined || !answers(frame, first)) return undefined;
-    const isPassing = frame.type === "error" && (frame.retryable === true || PASSING_ERRORS.has(frame.code));
-    if (isPassing && ++first.tries < TRIES_MOST) return first.tries;
+    if (first === undefined || !answers(frame, first)) return null;
+    const delay = frame.type === "error" ? retryDelay(frame, ++first.tries) : null;
+    if (delay !== null) return delay;
     this.#letters.shift();
     if (frame.type === "error") first.reject(new RealtimeError(frame.code, frame.message));
     else first.resolve(/** @type {Ack} */ (frame));
-    return 0;
+    return "settled";
   }
 
   /** @param {string} id */
