@@ -3,7 +3,12 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 # What a project that does not set these gets. holodrive/settings.py reads each from a variable.
-DEFAULTS = {"CHAT_PHONE_REGION": "UZ", "CHAT_REPLY_NEEDS_PERMISSION": False, "CHAT_TRIP_DAYS": 0}
+DEFAULTS = {
+    "CHAT_OWN_NUMBERS": (),
+    "CHAT_PHONE_REGION": "UZ",
+    "CHAT_REPLY_NEEDS_PERMISSION": False,
+    "CHAT_TRIP_DAYS": 0,
+}
 
 
 class ChatConfig(AppConfig):

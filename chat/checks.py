@@ -5,10 +5,12 @@ from typing import Any
 from django.core.checks import CheckMessage, register
 
 from chat.apps import DEFAULTS
+from chat.masking import own
 from holodrive.environment.checks import wrong_settings
-from holodrive.environment.kinds import Flag, Kind, Region, days
+from holodrive.environment.kinds import Flag, Kind, Region, Words, days
 
 KINDS: dict[str, Kind] = {
+    "CHAT_OWN_NUMBERS": Words(own.refusal),
     "CHAT_PHONE_REGION": Region(),
     "CHAT_REPLY_NEEDS_PERMISSION": Flag(),
     "CHAT_TRIP_DAYS": days(),

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from chat import canned_text, events, masking, note_events
+from chat import canned_text, contacts, events, note_events
 from holodrive.realtime import log
 from holodrive.realtime.characters import isolated
 from holodrive.realtime.published import PublishedModel, PublishedQuerySet
@@ -323,11 +323,14 @@ class Message(Searchable, PublishedModel):
         return self.original or self.text
 
     def without_contacts(self) -> str:
-        """The text as a trip shows it. Looked for once: ahead of the lock, which 4,000 characters
-        would hold for a quarter of a second.
-        """
+        """The text as a trip shows it. Looked for once, ahead of the lock."""
         if self.masked_text is None or self.masked_text[0] != self.text:
-            hidden = masking.masked(self.text, settings.CHAT_PHONE_REGION)
+            hidden = contacts.as_shown(
+                self.text,
+                conversation_id=self.conversation_id,
+                sender_id=self.sender_id,
+                message_id=self.pk,
+            )
             self.masked_text = (self.text, hidden)
         return self.masked_text[1]
 

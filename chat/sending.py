@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from chat import audit, cursors, events, masking, queue_events, rights
+from chat import audit, contacts, cursors, events, queue_events, rights
 from chat.models import (
     Conversation,
     Message,
@@ -116,7 +115,7 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
         ]
         for message in new:
             message._rooms = rooms  # type: ignore[attr-defined]
-            message.masked_text = masked.get(message.text)
+            message.masked_text = masked.get(message.conversation_id)
         Message.save_together(new)
         if len(new) > 1:  # else its own signal has done it
             if not all(map(_is_newest, new)):
@@ -126,16 +125,23 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
     return answers
 
 
-def _masked(drafts: Sequence[Draft], rooms: dict[int, _Room]) -> dict[str, tuple[str, str]]:
-    """What masking makes of each text that may need it, and of ids and names: ahead of the lock."""
+def _masked(drafts: Sequence[Draft], rooms: dict[int, _Room]) -> dict[int, tuple[str, str]]:
+    """What masking makes of the text to each conversation that may need it, and of ids and names:
+    ahead of the lock.
+    """
     found = {}
     for draft in drafts:
         events.shared_id(draft.client_message_id)
         events.name_of(draft.user)
         room = rooms.get(draft.conversation_id)
         if room is None or room.conversation.kind == Conversation.Kind.TRIP:
-            hidden = masking.masked(draft.text, settings.CHAT_PHONE_REGION)
-            found[draft.text] = (draft.text, hidden)
+            hidden = contacts.as_shown(
+                draft.text,
+                conversation_id=draft.conversation_id,
+                sender_id=draft.user.pk,
+                message_id=None,
+            )
+            found[draft.conversation_id] = (draft.text, hidden)
     return found
 
 

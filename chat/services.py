@@ -4,13 +4,12 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Subquery
 from django.utils import timezone
 
-from chat import cursors, events, masking, queue_events, rights
+from chat import contacts, cursors, events, queue_events, rights
 from chat.models import MEMBERS, Conversation, Message, Participant, is_support
 from chat.sending import (
     Draft,
@@ -120,7 +119,9 @@ def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str)
     """Change the text of one's own message, up to 15 minutes after it was sent. Raises NotFound,
     Forbidden, ConversationClosed.
     """
-    hidden = masking.masked(text, settings.CHAT_PHONE_REGION)  # ahead of the lock
+    hidden = contacts.as_shown(
+        text, conversation_id=conversation_id, sender_id=user.pk, message_id=message_id
+    )
     with log.writing(events.stream_of(conversation_id)):
         message = _own_message(user, conversation_id, message_id)
         if message.deleted_at:

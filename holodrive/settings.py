@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chat.masking.own import refusal
 from holodrive.environment import Environment, keys, kinds, places, urls
 from holodrive.realtime import brokers, embedded, private
 
@@ -125,6 +126,7 @@ REALTIME_DRAIN_SECONDS = env.seconds("REALTIME_DRAIN_SECONDS", 10, at_least=0)
 CHAT_TRIP_DAYS = env.days("CHAT_TRIP_DAYS", 0)
 NOTIFICATIONS_READ_DAYS = env.days("NOTIFICATIONS_READ_DAYS", 0)
 CHAT_PHONE_REGION = env.text("CHAT_PHONE_REGION", "UZ", kinds.Region())
+CHAT_OWN_NUMBERS = env.words("CHAT_OWN_NUMBERS", refusal)
 CHAT_REPLY_NEEDS_PERMISSION = env.flag("CHAT_REPLY_NEEDS_PERMISSION", default=False)
 
 # Push, for who has no app open. A channel is there once its keys are.

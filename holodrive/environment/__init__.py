@@ -4,7 +4,7 @@ them at once, and never a traceback.
 
 import os
 from collections import Counter
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,9 @@ class Environment:
 
     def names(self, name: str, default: list[str], item: kinds.Kind | None = None) -> list[str]:
         return list(self.read(name, kinds.Listed(item or kinds.Text()), default))
+
+    def words(self, name: str, refusal: Callable[[str], str]) -> list[str]:
+        return list(self.read(name, kinds.Words(refusal), []))
 
     def key(self, name: str, default: str | None = None) -> str:
         """Return a secret. Without a default it has to be there."""

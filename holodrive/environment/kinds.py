@@ -4,7 +4,7 @@ that a project gives the Django setting of that name.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,6 +190,35 @@ class Listed(Kind):
 
     def need(self, default: Any) -> str:
         return self.item.need(default[0] if default else "")
+
+
+@dataclass(frozen=True)
+class Words(Kind):
+    """Items with spaces between them, for a comma may be part of one. `refusal` returns why one is
+    wrong, or nothing. An empty variable is an empty list.
+    """
+
+    refusal: Callable[[str], str]
+
+    wanted = "a regular expression, or several with spaces between"
+    example = "4[0-9]{8}"
+
+    def empty(self, default: Any) -> list[str]:
+        return []
+
+    def read(self, text: str) -> list[str]:
+        words = text.split()
+        self.check(words)
+        return words
+
+    def check(self, value: Any) -> None:
+        if not isinstance(value, _COLLECTIONS):
+            raise WrongValueError(value, "it is not a list")
+        for word in value:
+            if not isinstance(word, str):
+                raise WrongValueError(word, "it is not a string")
+            if why := self.refusal(word):
+                raise WrongValueError(word, why)
 
 
 @dataclass(frozen=True)

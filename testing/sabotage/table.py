@@ -1416,11 +1416,40 @@ DEFENCES = (
     ),
     Defence(
         "an id hides no number among other digits",
-        "chat/masking.py",
-        "        if any(_is_valid(run, region) for run in _padded(id, region)):\n"
+        "chat/masking/ids.py",
+        "        if any(_is_whole(run, numbering) for run in _padded(id, numbering)):\n"
         "            return False\n",
         "",
         "chat/tests/test_client_ids.py::test_what_may_hold_a_contact_is_null_for_others",
+    ),
+    Defence(
+        "what cannot be seen splits no number",
+        "chat/masking/folding.py",
+        "    if category in _UNSEEN or character in _FILLERS:\n        return \"\"\n",
+        "",
+        "chat/tests/test_masking_corpus.py::test_every_contact_is_hidden_and_nothing_else",
+    ),
+    Defence(
+        "what covers a part of a number does not excuse it",
+        "chat/masking/numbers.py",
+        "        return all(covers) or (any(certain) and not _is_usual(groups))",
+        "        return any(covers)",
+        "chat/tests/test_masking_corpus.py::test_every_contact_is_hidden_and_nothing_else",
+    ),
+    Defence(
+        "a number in several messages is hidden where it is complete",
+        "chat/contacts.py",
+        "    if not masking.is_part(text):",
+        "    if True:",
+        "chat/tests/test_contacts.py"
+        "::test_a_number_in_several_messages_is_hidden_from_where_it_is_complete",
+    ),
+    Defence(
+        "an expression of the host's numbers is looked at before it is used",
+        "holodrive/settings.py",
+        "env.words(\"CHAT_OWN_NUMBERS\", refusal)",
+        "env.words(\"CHAT_OWN_NUMBERS\", lambda word: \"\")",
+        "chat/tests/test_contacts.py::test_a_wrong_expression_stops_the_start_with_one_sentence",
     ),
     Defence(
         "a resume shows each reader their own",
@@ -1441,7 +1470,7 @@ DEFENCES = (
     Defence(
         "a sent text is masked before the lock",
         "chat/sending.py",
-        "            message.masked_text = masked.get(message.text)\n",
+        "            message.masked_text = masked.get(message.conversation_id)\n",
         "",
         "chat/tests/test_masking.py"
         "::test_a_text_is_looked_through_once_and_before_the_lock[_sent_by_a_socket]",

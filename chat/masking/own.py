@@ -1,0 +1,50 @@
+"""Finds numbers of the host's own, such as orders and trips, which it describes by regular
+expressions: they are no telephone numbers. Pure.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+# What is tried may be no longer, and an expression has no more repeats: without one inside another
+# (refused as well) the worst takes some milliseconds.
+_LONGEST = 18
+_MOST_REPEATS = 5
+_MOST = 100  # characters of an expression
+_TOKEN = re.compile(r"(?<![\w+])[^\W_]+(?:[-/_.][^\W_]+)*(?!\w)")
+_GROUP_REPEATED = re.compile(r"(?<!\\)\)[*+?{]")
+_UNBOUNDED = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\})(?![^\[]*\])")
+_REPEAT = re.compile(r"(?<!\\)(?:\{\d*,\d*\}|\?)(?![^\[]*\])")
+_ANYTHING = ("", "a", "salom", "+998901234567")
+
+
+def refusal(pattern: str) -> str:
+    """Return why an expression cannot be used, or nothing."""
+    if len(pattern) > _MOST:
+        return f"an expression may have {_MOST} characters"
+    if "(?" in pattern or _GROUP_REPEATED.search(pattern) or re.search(r"\\\d", pattern):
+        return "groups may be neither repeated nor referred to"
+    if _UNBOUNDED.search(pattern):
+        return "say how many with {m,n} in place of * and +"
+    if len(_REPEAT.findall(pattern)) > _MOST_REPEATS:
+        return f"an expression may repeat {_MOST_REPEATS} times"
+    try:
+        found = re.compile(pattern, re.IGNORECASE)
+    except (re.error, OverflowError) as wrong:
+        return f"no regular expression: {wrong}"
+    if any(map(found.fullmatch, _ANYTHING)):
+        return "it fits texts that are no number"
+    return ""
+
+
+def spans(text: str, patterns: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Find words of a folded text that one of the expressions fits from end to end."""
+    if patterns:
+        for token in _TOKEN.finditer(text):
+            if token.end() - token.start() <= _LONGEST and _is_own(token[0], tuple(patterns)):
+                yield token.span()
+
+
+@lru_cache(maxsize=4096)
+def _is_own(token: str, patterns: tuple[str, ...]) -> bool:
+    return any(re.fullmatch(pattern, token, re.IGNORECASE) for pattern in patterns)
