@@ -196,6 +196,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "TEST": {"NAME": _test_file},
     }
 else:
+    from psycopg import IsolationLevel
+
     # The pool hands connections to threads, so Django itself must keep none (CONN_MAX_AGE 0).
     # Its size covers the realtime executor and as many threads again for HTTP requests.
     DATABASES["default"] |= {
@@ -206,7 +208,12 @@ else:
         "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {
             "pool": {"min_size": 2, "max_size": 2 * REALTIME_DATABASE_THREADS, "timeout": 5},
-            "options": "-c lock_timeout=2s",
+            # They win over ALTER DATABASE and ALTER ROLE. Another isolation would fail transactions
+            # that meet (40001); psycopg reads times in ISO alone. The level holds through PgBouncer
+            # as well, which ignores "options".
+            "isolation_level": IsolationLevel.READ_COMMITTED,
+            "options": "-c lock_timeout=2s -c default_transaction_isolation=read\\ committed "
+            "-c datestyle=iso",
             **_url_options,
         },
     }

@@ -44,6 +44,7 @@ ONCE = (
     "holodrive/realtime/tests/test_origins.py",
     "holodrive/realtime/tests/test_outbox.py",
     "holodrive/realtime/tests/test_places.py",
+    "holodrive/realtime/tests/test_postgresql.py",
     "holodrive/realtime/tests/test_reach.py",
     "holodrive/realtime/tests/test_recent_refusals.py",
     "holodrive/realtime/tests/test_redaction.py",

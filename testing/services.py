@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import redis
 from django.core.exceptions import ImproperlyConfigured
 from redis.crc import key_slot
@@ -144,9 +145,11 @@ class Cluster:
 
 
 class PostgreSQL:
-    """A throw-away cluster. initdb refuses root, so as root it runs as the user postgres."""
+    """A throw-away cluster, made with these options of initdb, which refuses root: as root it runs
+    as the user postgres.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix="holodrive-postgresql-"))
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
@@ -162,8 +165,7 @@ class PostgreSQL:
             "trust",
             "-U",
             "postgres",
-            "-E",
-            "UTF8",
+            *(options or ("-E", "UTF8")),
         )
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -186,6 +188,19 @@ class PostgreSQL:
             self._options,
             "start",
         )
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run it as the superuser, outside of a transaction; return its rows."""
+        with psycopg.connect(self.url, autocommit=True, client_encoding="utf8") as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def create(self, name: str, how: str = "", **settings: str) -> str:
+        """Create a database, with defaults for its sessions; return its URL."""
+        self.run(f"CREATE DATABASE {name} {how}")
+        for setting, value in settings.items():
+            self.run(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+        return f"{self.url.rpartition('/')[0]}/{name}"
 
     def halt(self) -> None:
         """As if its machine had gone: no goodbye. `resume` starts it again."""

@@ -49,6 +49,7 @@ class RealtimeConfig(AppConfig):
         from holodrive.realtime import (  # noqa: F401 - they register themselves
             checks,
             cors,
+            database_checks,
             hashing,
             names,
             personal,

@@ -293,6 +293,28 @@ DEFENCES = (
         "::test_when_the_database_fails_all_are_told_and_none_is_tried_again",
     ),
     Defence(
+        "a database of another encoding than UTF-8 is not served",
+        f"{_R}/database_checks.py",
+        "        *_encoding(found),\n",
+        "",
+        f"{_T}/test_postgresql.py::test_so_is_any_other",
+    ),
+    Defence(
+        "transactions are READ COMMITTED whatever the database's default is",
+        "holodrive/settings.py",
+        '            "isolation_level": IsolationLevel.READ_COMMITTED,\n'
+        '            "options": "-c lock_timeout=2s -c default_transaction_isolation=read\\\\ committed "',
+        '            "options": "-c lock_timeout=2s "',
+        f"{_T}/test_postgresql.py::test_a_database_with_defaults_of_its_own_changes_nothing",
+    ),
+    Defence(
+        "times are read in whatever form the database writes them by default",
+        "holodrive/settings.py",
+        '            "-c datestyle=iso",',
+        '            "",',
+        f"{_T}/test_postgresql.py::test_a_database_with_defaults_of_its_own_changes_nothing",
+    ),
+    Defence(
         "nobody waits long for a transaction that hangs",
         f"{_R}/group_commit.py",
         "loop.call_later(_PATIENCE, self._start, queue)",

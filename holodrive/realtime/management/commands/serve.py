@@ -69,9 +69,9 @@ class Command(BaseCommand):
             self._check_reach(listener, asked=bool(bind))
         if metrics:
             answer_metrics(metrics)
-        self._check_database()
-        self._check_streams()
         self._check_what_is_served()
+        self._check_migrations()
+        self._check_streams()
         connection.close()
         if reuse_port and connection.vendor == "sqlite":
             self.stderr.write(
@@ -157,22 +157,26 @@ class Command(BaseCommand):
             raise CommandError(f"{found[0].msg} {found[0].hint}")
 
     def _check_what_is_served(self) -> None:
-        found = run_checks(
-            tags=[checks.SERVING],
-            include_deployment_checks=not settings.DEBUG,
-            databases=[DEFAULT_DB_ALIAS],
-        )
+        try:
+            connection.ensure_connection()  # else each check would wait for it in vain
+            found = run_checks(
+                tags=[checks.SERVING],
+                include_deployment_checks=not settings.DEBUG,
+                databases=[DEFAULT_DB_ALIAS],
+            )
+        except DatabaseError as problem:
+            raise _no_answer(problem) from None
         _refuse(found)
         for warning in found:
             if not warning.is_silenced():
                 self.stderr.write(f"warning: {warning.msg} {warning.hint}")
 
-    def _check_database(self) -> None:
+    def _check_migrations(self) -> None:
         try:
             executor = MigrationExecutor(connection)
             missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
         except DatabaseError as problem:
-            raise CommandError(f"the database does not answer: {problem}".strip()) from None
+            raise _no_answer(problem) from None
         finally:
             connection.close()
         if missing:
@@ -233,6 +237,10 @@ class Command(BaseCommand):
         self.stdout.flush()
         with background.running():
             server.run()
+
+
+def _no_answer(problem: DatabaseError) -> CommandError:
+    return CommandError(f"the database does not answer: {problem}".strip())
 
 
 def _refuse(found: Iterable[CheckMessage]) -> None:
