@@ -15,7 +15,14 @@ def main() -> None:
         _ = settings.INSTALLED_APPS  # reads the environment now: one line if it is wrong
     except ImproperlyConfigured as wrong:
         sys.exit(f"error: {wrong}")
-    execute_from_command_line(sys.argv)
+    from holodrive.realtime.faults import FAULTS
+
+    try:
+        execute_from_command_line(sys.argv)
+    except FAULTS as problem:  # such as read-only
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"error: the database did not do it: {' '.join(str(problem).split())}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from django.contrib.auth import get_user_model
-from django.db import OperationalError
 from django.utils import timezone
 
 from chat import audit, events, queue_events
@@ -29,6 +28,7 @@ from chat.rights import support_staff
 from chat.services import conversation_for, messages_of, no_such_message
 from holodrive.realtime import log
 from holodrive.realtime.characters import isolated
+from holodrive.realtime.faults import FAULTS
 from holodrive.realtime.routing import has_perm
 from holodrive.realtime.wire import (
     ConversationClosed,
@@ -177,9 +177,9 @@ def wake_due(now: datetime | None = None) -> int:
     for id in list(due.order_by("snoozed_until").values_list("pk", flat=True)[:_DUE_AT_ONCE]):
         try:
             woken += _wake(id, now)
-        except OperationalError as problem:
-            # Locked or full: who looks must not wait as long for each of them. Soon somebody looks
-            # again, so this is not tried again either.
+        except FAULTS as problem:
+            # Locked, full or read-only: who looks must not wait as long for each of them. Soon
+            # somebody looks again, so this is not tried again either.
             logger.warning("Conversation %s stays snoozed for now: %s", id, problem)
             break
     return woken
@@ -210,6 +210,15 @@ def unmask(*, user: Any, conversation_id: int, message_id: int) -> queue_events.
     return queue_events.Unmasked(message_id=message.pk, message=message.as_sent)
 
 
+def _sweep() -> None:
+    try:
+        sweep()
+    except FAULTS as problem:
+        # The queue must not stay shut because another agent's end cannot be written down now: that
+        # agent is shown nothing before it is, and the next look tries again.
+        logger.warning("Former agents are not settled for now: %s", problem)
+
+
 def welcome(user: Any) -> queue_events.ConnectionEstablished:
     """The first frame of the queue's socket. Asked again every half minute for as long as the
     socket is open (the hub judges staff), which is when snoozes end. Raises NotFound.
@@ -217,7 +226,7 @@ def welcome(user: Any) -> queue_events.ConnectionEstablished:
     if not is_support(user):
         raise NotFound("There is no such socket for this user.")
     wake_due()
-    sweep()
+    _sweep()
     return queue_events.ConnectionEstablished(
         user_id=user.pk,
         last_seq=log.heads([queue_events.STREAM]).get(queue_events.STREAM, 0),

@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.base import UpdateError
 from django.db import DatabaseError, IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -18,6 +19,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from holodrive.realtime.faults import FAULTS
 from holodrive.realtime.form_fields import SeenField
 from holodrive.realtime.routing import has_perm
 from notifications import oversight
@@ -100,7 +102,7 @@ def page(
     count = users.count() if users is not None and progress is None else None
     if is_ready and progress is None:
         progress = {"key": _new_key(), "after": None, "sent": 0, "of": count}
-        request.session[_PROGRESS] = progress
+        _remember(request, progress)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title,
@@ -114,6 +116,18 @@ def page(
         "back": then,
     }
     return TemplateResponse(request, "admin/notifications/announce.html", context)
+
+
+def _remember(request: HttpRequest, progress: dict[str, Any]) -> None:
+    """Save it here: where nothing can be written, Django's middleware would say that the session
+    was deleted.
+    """
+    request.session[_PROGRESS] = progress
+    try:
+        request.session.save()
+    except UpdateError as problem:
+        if isinstance(problem.__context__, FAULTS):
+            raise problem.__context__ from None
 
 
 def _new_key() -> str:
@@ -160,7 +174,7 @@ def _send_part(request: HttpRequest, form: ContentForm, users: Any) -> dict[str,
         messages.success(request, text % {"count": f"{sent:,}"})
         return None
     progress["key"] = _new_key()
-    request.session[_PROGRESS] = progress
+    _remember(request, progress)
     return progress | {"is_stopped": is_stopped}
 
 

@@ -19,6 +19,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, tran
 from django.utils import timezone
 
 from holodrive.realtime import background, log
+from holodrive.realtime.database import note
 from notifications import events, services
 from notifications.models import Notification, unread_counts
 from push import backends, logins, metrics
@@ -57,6 +58,7 @@ class Worker:
         self._now = now
         self._stop = threading.Event()
         self._behind = now()
+        self._fault = ""  # of the database, that is logged already
 
     def run(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -65,14 +67,22 @@ class Worker:
             done = 0
             try:
                 done = self.work()
+                self._fault = ""
             except (DatabaseError, InterfaceError) as problem:
-                logger.warning("Pushes wait for the database: %s", problem)
+                self._wait_for_database(problem)
             except Exception:  # the next batch must not end with this one
                 logger.exception("A batch of pushes failed: it is due again in a while")
             finally:
                 close_old_connections()
             if not done:
                 stop.wait(_TICK)
+
+    def _wait_for_database(self, problem: Exception) -> None:
+        """Say so once, and not at every tick."""
+        note(problem)
+        if self._fault != str(problem):
+            self._fault = str(problem)
+            logger.warning("Pushes wait for the database: %s", " ".join(self._fault.split()))
 
     def work(self) -> int:
         """Push what is due, one batch; how many tags that was."""

@@ -35,6 +35,7 @@ ONCE = (
     "holodrive/realtime/tests/test_clusters.py",
     "holodrive/realtime/tests/test_commands.py",
     "holodrive/realtime/tests/test_failures.py",
+    "holodrive/realtime/tests/test_faults.py",
     "holodrive/realtime/tests/test_garbage.py",
     "holodrive/realtime/tests/test_header_types.py",
     "holodrive/realtime/tests/test_java_client.py",

@@ -11,12 +11,13 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import close_old_connections, connection
 
-from holodrive.realtime import metrics, routing, tracing
+from holodrive.realtime import faults, metrics, routing, tracing
+from holodrive.realtime.faults import FAULTS as FAULTS
 from holodrive.realtime.requests import BoundedRequests as BoundedRequests
 from holodrive.realtime.wire import Unavailable
 
@@ -60,9 +61,8 @@ async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwarg
     return await asyncio.get_running_loop().run_in_executor(executor(), tracing.in_thread(call))
 
 
-# Away, locked for too long, full, or without a connection to lend: not the client's fault, and over
-# some time.
-FAULTS = (OperationalError, InterfaceError)
+_RENEW_SECONDS = 2.0  # at least, between two times that a pool opens its connections anew
+_renewed_at = float("-inf")
 
 
 def unavailable(problem: Exception) -> Unavailable:
@@ -71,7 +71,32 @@ def unavailable(problem: Exception) -> Unavailable:
     """
     metrics.database_failures.inc()
     logger.warning("The database did not do it: %s: %s", type(problem).__name__, _line(problem))
+    if note(problem):
+        return Unavailable("The database takes no changes at the moment: try again later.")
     return Unavailable("The database does not answer: send this again in a moment.")
+
+
+def note(problem: Exception) -> str | None:
+    """Remember a refused write for /readyz. Return why it was refused; None for other faults."""
+    why = faults.refused_write(problem)
+    if why is not None:
+        faults.writes.refused(why)
+    if why == faults.READ_ONLY:
+        renew_connections()
+    return why
+
+
+def renew_connections() -> None:
+    """Have the pool open its connections anew. A session that began while
+    `default_transaction_read_only` was on keeps it, for up to an hour in a pool; and after a
+    fail-over a new connection may lead to the new primary.
+    """
+    global _renewed_at
+    pool: Any = getattr(connection, "_connection_pools", {}).get(connection.alias)
+    now = time.monotonic()
+    if now - _renewed_at >= _RENEW_SECONDS and hasattr(pool, "drain"):  # psycopg_pool 3.3
+        _renewed_at = now
+        pool.drain()
 
 
 def _line(problem: Exception) -> str:
@@ -84,6 +109,10 @@ def _run(asked: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwar
     try:
         with routing.fresh_reads():
             return function(*args, **kwargs)
+    except FAULTS as problem:
+        if faults.refused_write(problem) == faults.READ_ONLY:
+            connection.close()  # without a pool it would stay for CONN_MAX_AGE
+        raise
     finally:
         # Keeps SQLite's connection for the thread's next call and gives PostgreSQL's back to its
         # pool.

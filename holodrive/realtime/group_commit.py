@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from holodrive.realtime import log, tasks, tracing
+from holodrive.realtime import faults, log, tasks, tracing
 from holodrive.realtime.database import FAULTS, in_database
 from holodrive.realtime.wire import RealtimeError
 
@@ -120,7 +120,7 @@ class GroupCommit(Generic[C, R]):
             with tracing.together(waiting.cause for waiting in part):
                 answers = await in_database(self._impatiently, [waiting.call for waiting in part])
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is met again below
-            if not isinstance(problem, FAULTS) or log.lost_a_lock(problem):
+            if not isinstance(problem, FAULTS) or faults.lost_race(problem):
                 logger.info("%s calls are done one by one: %r", len(part), problem)
                 return False
             answers = [problem] * len(part)  # if it came with the commit, they may be stored

@@ -19,7 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transacti
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from holodrive.realtime import publish, routing, statements, tracing, wire
+from holodrive.realtime import faults, publish, routing, statements, tracing, wire
 from holodrive.realtime.models import Event, Stream
 from holodrive.realtime.wire import LoggedEvent
 
@@ -43,7 +43,6 @@ _SET_HEAD = "UPDATE realtime_stream SET head = %s WHERE id = %s"
 _STORE = "INSERT INTO realtime_event (stream_id, seq, text, created_at) VALUES {values}"
 _LOCKED_AT_ONCE = 900  # SQLite in Django 5.2 takes at most 999 parameters a statement
 _STREAMS_READ_AT_ONCE = 100
-_DEADLOCK_OR_LOCK_TIMEOUT = ("40P01", "55P03")
 _ATTEMPTS = 4
 
 P = ParamSpec("P")
@@ -175,6 +174,8 @@ class _Write:
         self.is_committed = True
         tracing.end(self._commit)
         told = [told for told, _ in self._told]
+        if self._events:
+            faults.writes.succeeded()
         if self._events or told:
             publish.announce(self._events, told, cause=self._commit)
 
@@ -284,9 +285,9 @@ def _open_write(stream: str) -> _Write:
 
 
 def retrying(service: Callable[P, R]) -> Callable[P, R]:
-    """Run a service again that lost a deadlock or timed out waiting for a lock. For outermost
-    services only: inside somebody's transaction there is nothing to repeat, and the error is
-    theirs.
+    """Run a service again that lost a race: a deadlock, a lock time-out, a serialization failure.
+    For outermost services only: inside somebody's transaction there is nothing to repeat, and the
+    error is theirs.
     """
 
     @functools.wraps(service)
@@ -296,18 +297,12 @@ def retrying(service: Callable[P, R]) -> Callable[P, R]:
                 return service(*args, **kwargs)
             except OperationalError as problem:
                 inside = connections[DEFAULT_DB_ALIAS].in_atomic_block
-                if inside or not tries_left or not lost_a_lock(problem):
+                if inside or not tries_left or not faults.lost_race(problem):
                     raise
                 time.sleep(random.uniform(0, 0.05))  # so that the two do not meet again  # noqa: S311
         raise AssertionError("unreachable")
 
     return attempt
-
-
-def lost_a_lock(problem: Exception) -> bool:
-    """Whether this is a deadlock or a lock time-out: then nothing was stored."""
-    state = getattr(problem.__cause__, "sqlstate", None)
-    return state in _DEADLOCK_OR_LOCK_TIMEOUT or "database is locked" in str(problem)
 
 
 def read(stream: str, after: int, limit: int) -> list[LoggedEvent]:

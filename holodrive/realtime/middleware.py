@@ -2,26 +2,43 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import NoReverseMatch, reverse
 from django.utils.deprecation import MiddlewareMixin
 
 from holodrive.realtime.answers import RETRY_SECONDS
+from holodrive.realtime.database import FAULTS, unavailable
 from holodrive.realtime.wire import RealtimeError
 
 
 class Refusals(MiddlewareMixin):
     """What ordinary views (the admin's login is one) are refused by is an answer, and no error: too
-    many passwords at once are 429 there too.
+    many passwords at once are 429 there too, and a fault of the database is 503 in the admin.
     """
 
     def process_exception(self, request: HttpRequest, problem: Exception) -> Any:
+        if isinstance(problem, FAULTS) and _is_of_admin(request) and not settings.DEBUG:
+            problem = unavailable(problem)
         if not isinstance(problem, RealtimeError):
             return None
         if request.path.startswith("/api/"):
-            shown = {"code": problem.code, "message": problem.message}
+            shown: dict[str, Any] = {"code": problem.code, "message": problem.message}
+            if problem.retryable:
+                shown["retryable"] = True
             response: HttpResponse = JsonResponse(shown, status=problem.status)
         else:
             response = HttpResponse(f"{problem.message}\n", "text/plain", problem.status)
         if problem.retryable:
             response["Retry-After"] = str(RETRY_SECONDS)
         return response
+
+
+def _is_of_admin(request: HttpRequest) -> bool:
+    """Return whether this page is below the admin's index. Errors of a project's own pages are
+    that project's.
+    """
+    try:
+        return request.path.startswith(reverse("admin:index"))
+    except NoReverseMatch:
+        return False

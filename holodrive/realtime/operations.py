@@ -13,9 +13,9 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError, connection
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from holodrive.realtime import hub, metrics
+from holodrive.realtime import faults, hub, metrics
 from holodrive.realtime.credentials import ASGIApp, Scope
-from holodrive.realtime.database import in_database
+from holodrive.realtime.database import in_database, renew_connections
 from holodrive.realtime.layer import ConfirmedPubSubLayer
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Operations:
     async def _readyz(self) -> tuple[int, str, bytes]:
         """200 when new sockets should come here. Redis away is said, but does not make a process
         unready: every process would leave the balancer at once, while all of them still deliver by
-        reconcile.
+        reconcile. Nor does a database that takes no changes: all of them still serve what is read.
         """
         database, broker = await asyncio.gather(_probe(_ask_database()), _probe(_ask_redis()))
         ready = database == "ok" and not self.draining
@@ -62,6 +62,8 @@ class Operations:
         # Said, and no reason to leave: the others would have its requests as well.
         if waiting := metrics.requests_waiting.read():
             report["requests_waiting"] = waiting
+        if refusal := faults.writes.refusal():
+            report["writes"] = refusal
         return 200 if ready else 503, "application/json", json.dumps(report).encode()
 
     async def _metrics(self) -> tuple[int, str, bytes]:
@@ -97,7 +99,20 @@ async def _probe(question: Any) -> str:
 
 
 async def _ask_database() -> None:
-    await in_database(lambda: connection.cursor().execute("SELECT 1"))
+    await in_database(_look_at_database)
+
+
+def _look_at_database() -> None:
+    """Raise DatabaseError if it does not answer. A standby is read-only, too."""
+    with connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            cursor.execute("SELECT 1")
+            return
+        cursor.execute("SELECT current_setting('transaction_read_only') = 'on'")
+        (is_read_only,) = cursor.fetchone()
+    faults.writes.database_is(read_only=is_read_only)
+    if is_read_only:
+        renew_connections()
 
 
 async def _ask_redis() -> None:

@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import InternalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from chat import services as chat
@@ -325,6 +325,27 @@ def test_a_mistake_of_a_back_end_stops_neither_the_others_nor_the_worker(
     assert "was not told" in caplog.text
     clock.move(3600)
     assert worker.work() == 0
+
+
+def test_what_the_database_refuses_is_logged_once_and_not_at_every_tick(
+    worker, monkeypatch, caplog
+):
+    refused = InternalError("cannot execute SELECT FOR UPDATE in a read-only transaction")
+    stop, outcomes = threading.Event(), [refused, refused, 0, refused]
+
+    def work():
+        if not outcomes:
+            stop.set()
+            return 1
+        outcome = outcomes.pop(0)
+        if outcome:
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr("push.worker._TICK", 0)
+    monkeypatch.setattr(worker, "work", work)
+    worker.run(stop)
+    assert caplog.text.count("Pushes wait for the database") == 2
 
 
 def test_the_lag_is_that_of_the_oldest_that_waits_and_grows_while_nobody_looks(

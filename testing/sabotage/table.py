@@ -172,6 +172,13 @@ DEFENCES = (
         "postgresql",
     ),
     Defence(
+        "so is one that lost a serialization",
+        f"{_R}/faults.py",
+        '_LOST_RACES = ("40001", "40P01", "55P03")',
+        '_LOST_RACES = ("40P01", "55P03")',
+        f"{_T}/test_faults.py::test_a_fault_is_classified_by_its_code",
+    ),
+    Defence(
         "so does a batch of old rows",
         f"{_R}/retention.py",
         "@log.retrying\n",
@@ -280,17 +287,47 @@ DEFENCES = (
     Defence(
         "one that fails in a shared transaction spoils no other",
         f"{_R}/group_commit.py",
-        "            if not isinstance(problem, FAULTS) or log.lost_a_lock(problem):",
+        "            if not isinstance(problem, FAULTS) or faults.lost_race(problem):",
         "            if False:",
         "chat/tests/test_sending.py::test_one_that_a_receiver_refuses_spoils_no_other",
     ),
     Defence(
         "what a lost connection may have stored is not stored again",
         f"{_R}/group_commit.py",
-        "            if not isinstance(problem, FAULTS) or log.lost_a_lock(problem):",
+        "            if not isinstance(problem, FAULTS) or faults.lost_race(problem):",
         "            if True:",
         "chat/tests/test_sending.py"
         "::test_when_the_database_fails_all_are_told_and_none_is_tried_again",
+    ),
+    Defence(
+        "a database that has become read-only is a fault that passes",
+        f"{_R}/faults.py",
+        "FAULTS = (OperationalError, InterfaceError, InternalError)",
+        "FAULTS = (OperationalError, InterfaceError)",
+        f"{_T}/test_faults.py::test_a_fault_is_classified_by_its_code",
+    ),
+    Defence(
+        "sessions that began read-only end with it",
+        f"{_R}/database.py",
+        "        pool.drain()",
+        "        pass",
+        f"{_T}/test_faults.py"
+        "::test_a_read_only_database_renews_the_pool_but_not_at_every_write",
+    ),
+    Defence(
+        "an agent's end that cannot be written down shuts nobody out of the queue",
+        "chat/workflow.py",
+        "    except FAULTS as problem:\n        # The queue",
+        "    except ZeroDivisionError as problem:\n        # The queue",
+        f"{_T}/test_postgresql.py"
+        "::test_the_queue_opens_though_snoozes_and_former_agents_wait",
+    ),
+    Defence(
+        "a page of the admin says that the database is away",
+        f"{_R}/middleware.py",
+        "        if isinstance(problem, FAULTS) and _is_of_admin(request) and not settings.DEBUG:",
+        "        if False:",
+        f"{_T}/test_postgresql.py::test_a_login_to_the_admin_is_said_to_come_later",
     ),
     Defence(
         "a database of another encoding than UTF-8 is not served",

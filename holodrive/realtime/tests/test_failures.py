@@ -496,6 +496,8 @@ def test_a_full_disk_is_retryable_and_reading_goes_on(place, sqlite):
     assert (answer["code"], answer["retryable"]) == ("unavailable", True)
     assert answer["ref"] == f"full-{number}"
     here.logged("database or disk is full")
+    status, report = here.server.request("GET", "/readyz")
+    assert (status, report["writes"]) == (200, "disk full")
     assert here.count("holodrive_database_failures_total") > 0
     assert here.chat("rider", headers).welcome["last_seq"] >= number
     assert here.server.request("GET", HISTORY, headers=headers)[0] == 200

@@ -1,27 +1,32 @@
-"""PostgreSQL as it is found in the field: made with LANG=C, and with defaults of its own.
+"""PostgreSQL as it is found in the field: made with LANG=C, with defaults of its own, read-only.
 
-One cluster as Debian makes it without LANG (SQL_ASCII).
+One cluster as Debian makes it without LANG (SQL_ASCII), with a server on each of two databases.
 """
 
+import http.client
 import json
 import os
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import urlencode
 
+import psycopg
 import pytest
 from django.core.checks import run_checks
 from django.db import connections
 from django.db.utils import ConnectionHandler
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
+from websockets.exceptions import ConnectionClosed
 
-from holodrive.realtime import checks
-from testing.client import bearer
+from holodrive.realtime import checks, log
+from testing.client import RemoteSocket, bearer, wait_until
 from testing.parts import missing
-from testing.patience import START
+from testing.patience import ANSWER, PATIENCE, START, patience
 from testing.server import ServerProcess
 from testing.services import ROOT, PostgreSQL, free_port
 
@@ -259,3 +264,294 @@ def test_a_database_with_defaults_of_its_own_changes_nothing(serve, people):
     _, page = server.request("GET", "/api/notifications/", headers=bearer(people["rider"]))
     assert page["results"][-1]["title"] == "Ж" * 120  # more bytes than its column has characters
     assert "The database did not do it" not in server.log()
+
+
+def test_a_serialization_failure_is_tried_again(cluster, plain, django_db_blocker):
+    """Where a project has left its isolation as it was found."""
+    count = """INSERT INTO realtime_stream (name, head) VALUES ('race', 1)
+        ON CONFLICT (name) DO UPDATE SET head = realtime_stream.head + 1"""
+    calls = []
+
+    @log.retrying
+    def write():
+        calls.append(log.heads(["race"]))
+        with log.writing():
+            log.heads(["race"])  # the transaction sees this moment from here on
+            if len(calls) == 1:
+                with psycopg.connect(plain) as other:
+                    other.execute(count)
+            with log.writing("race"):
+                pass
+
+    with connected(plain, django_db_blocker, isolation_level=IsolationLevel.REPEATABLE_READ):
+        write()
+    assert calls == [{}, {"race": 1}]
+
+
+# Read-only, after a fail-over or by an operator's hand
+
+
+class ReadOnly:
+    """A server whose database has become read-only under it, and what was open before."""
+
+    def __init__(self, cluster, server, people):
+        self.cluster, self.server, self.people = cluster, server, people
+        self.sockets = []
+        self.rider = self.dial("rider", self.chat)
+        self.rider.frame("connection_established")
+        ticket = server.request("POST", "/api/realtime/ticket/", headers=self.headers("rider"))[1]
+        self.with_ticket = f"{self.chat}?ticket={ticket['ticket']}"
+
+    @property
+    def chat(self):
+        return f"/ws/chat/{self.people['conversation_id']}/"
+
+    def headers(self, who):
+        return bearer(self.people[who]) if who else {}
+
+    def known(self, fields):
+        """With `$name` for what is known by that name."""
+        return {
+            name: self.people[value[1:]] if str(value).startswith("$") else value
+            for name, value in fields.items()
+        }
+
+    def dial(self, who, path):
+        headers = self.headers(who)
+        address = self.server.address
+        self.sockets.append(RemoteSocket(address, path, headers=headers, ping_interval=None))
+        return self.sockets[-1]
+
+    def begin(self):
+        self.cluster.run("ALTER DATABASE standby SET default_transaction_read_only = on")
+        self.cluster.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'standby'"
+        )
+
+    def end(self):
+        """The sessions that began meanwhile stay read-only."""
+        self.cluster.run("ALTER DATABASE standby RESET default_transaction_read_only")
+
+    def page(self, method, path, fields=None, cookies=""):
+        token = "a" * 32
+        headers = {"Cookie": f"csrftoken={token}; {cookies}"}
+        body = urlencode({**(fields or {}), "csrfmiddlewaretoken": token})
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        with closing(http.client.HTTPConnection(self.server.address, timeout=ANSWER)) as connection:
+            connection.request(method, path, body if method == "POST" else None, headers)
+            answer = connection.getresponse()
+            answer.read()
+            return answer
+
+
+@pytest.fixture(scope="module")
+def standby(cluster, serve, people):
+    here = ReadOnly(cluster, serve("standby"), people)
+    here.begin()
+    yield here
+    for socket in here.sockets:
+        socket.close()
+
+
+def assert_retryable(answer):
+    assert (answer["code"], answer["retryable"]) == ("unavailable", True)
+
+
+def assert_refused(socket):
+    assert_retryable(socket.frame("error", seconds=PATIENCE))
+    with pytest.raises(ConnectionClosed):
+        socket.frame()
+    assert socket.connection.close_code == 1013
+
+
+RIDER, AGENT = "rider", "agent"
+MESSAGE, NOTE, CHANGE = {"message": "Hi"}, {"text": "Hi"}, {"priority": "high"}
+DEVICE = {"platform": "android", "token": "t"}
+WANTED: Any = {"categories": [], "quiet_hours": None}
+LOGIN = {"username": "rider", "password": PASSWORD}
+C = "/api/conversations/{conversation_id}/"
+# Every operation of REST: by whom, with which body, and whether it is answered.
+OPERATIONS = [
+    ("POST", "/api/token/", "", LOGIN, 503),
+    ("POST", "/api/token/refresh/", "", {"refresh": "$refresh"}, 503),
+    ("POST", "/api/token/logout/", "", {"refresh": "$refresh"}, 503),
+    ("POST", "/api/realtime/ticket/", RIDER, None, 503),
+    ("GET", "/api/me/", RIDER, None, 200),
+    ("GET", "/api/notifications/", RIDER, None, 200),
+    ("POST", "/api/notifications/read-all/", RIDER, {}, 503),
+    ("POST", "/api/notifications/{notification_id}/read/", RIDER, None, 503),
+    ("GET", "/api/unread/", RIDER, None, 200),
+    ("GET", "/api/conversations/", RIDER, None, 200),
+    ("GET", "/api/conversations/", AGENT, None, 503),
+    ("POST", "/api/conversations/", RIDER, {"kind": "support"}, 503),
+    ("GET", C, RIDER, None, 200),
+    ("GET", C, AGENT, None, 503),
+    ("PATCH", C, AGENT, CHANGE, 503),
+    ("POST", "/api/conversations/{asked}/claim/", AGENT, None, 503),
+    ("POST", f"{C}read/", RIDER, {"up_to_id": "$heard"}, 503),
+    ("GET", f"{C}messages/", RIDER, None, 200),
+    ("GET", f"{C}messages/", AGENT, None, 503),
+    ("POST", f"{C}messages/", RIDER, MESSAGE, 503),
+    ("PATCH", C + "messages/{message_id}/", RIDER, MESSAGE, 503),
+    ("DELETE", C + "messages/{message_id}/", RIDER, None, 503),
+    ("POST", C + "messages/{message_id}/unmask/", AGENT, None, 503),
+    ("GET", f"{C}notes/", AGENT, None, 503),
+    ("POST", f"{C}notes/", AGENT, NOTE, 503),
+    ("PATCH", C + "notes/{note_id}/", AGENT, NOTE, 503),
+    ("DELETE", C + "notes/{note_id}/", AGENT, None, 503),
+    ("GET", "/api/messages/search/?q=umbrella", RIDER, None, 200),
+    ("GET", "/api/messages/search/?q=umbrella", AGENT, None, 503),
+    ("GET", "/api/canned-replies/", AGENT, None, 200),
+    ("GET", "/api/agents/", AGENT, None, 200),
+    ("GET", "/api/devices/", RIDER, None, 200),
+    ("POST", "/api/devices/", RIDER, DEVICE, 503),
+    ("DELETE", "/api/devices/{device_id}/", RIDER, None, 503),
+    ("GET", "/api/push/", RIDER, None, 200),
+    ("GET", "/api/push/preferences/", RIDER, None, 200),
+    ("PUT", "/api/push/preferences/", RIDER, WANTED, 503),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "who", "body", "status"), OPERATIONS)
+def test_rest_serves_what_needs_no_entry_and_refuses_the_rest(
+    standby, method, path, who, body, status
+):
+    body = None if body is None else standby.known(body)
+    path = path.format_map(standby.people)
+    got, answer = standby.server.request(method, path, body, standby.headers(who))
+    assert got == status, answer
+    if status == 503:
+        assert_retryable(answer)
+
+
+def test_every_operation_of_rest_was_tried(standby):
+    schema = standby.server.request("GET", "/api/schema/?format=json")[1]
+    known = {
+        (method.upper(), path)
+        for path, methods in schema["paths"].items()
+        for method in methods
+        if not path.startswith("/api/schema")
+    }
+    tried = {
+        (method, path.replace("asked", "conversation_id").partition("?")[0])
+        for method, path, *_ in OPERATIONS
+    }
+    assert known == tried
+
+
+@pytest.mark.parametrize("path", ["{chat}?last_seq=0", "/ws/notifications/?last_seq=0"])
+def test_a_rider_connects_and_resumes(standby, path):
+    socket = standby.dial(RIDER, path.format(chat=standby.chat))
+    assert socket.frame("connection_established")
+    assert socket.frame("resumed")["recovered"] is True
+
+
+@pytest.mark.parametrize(
+    ("who", "path"),
+    [(AGENT, "{chat}"), (AGENT, "/ws/support/notes/{conversation_id}/"), ("", "{ticket}")],
+)
+def test_whose_entry_is_a_write_is_told_to_try_later(standby, who, path):
+    known = {"chat": standby.chat, "ticket": standby.with_ticket, **standby.people}
+    assert_refused(standby.dial(who, path.format_map(known)))
+
+
+def test_the_queue_opens_though_snoozes_and_former_agents_wait(standby):
+    assert standby.dial(AGENT, "/ws/support/").frame("connection_established")
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("{chat}", {"type": "chat_message", "message": "Hi"}),
+        ("{chat}", {"type": "message_edit", "message_id": "$message_id", "message": "Hi"}),
+        ("{chat}", {"type": "message_delete", "message_id": "$message_id"}),
+        ("{chat}", {"type": "message_read", "up_to_id": "$heard"}),
+        ("{chat}", {"type": "message_delivered", "up_to_id": "$heard"}),
+        ("/ws/notifications/", {"type": "mark_as_read", "notification_id": "$notification_id"}),
+        ("/ws/notifications/", {"type": "mark_all_as_read"}),
+    ],
+)
+def test_a_command_that_writes_is_retryable_and_costs_no_socket(standby, path, command):
+    socket = standby.dial(RIDER, path.format(chat=standby.chat))
+    socket.send(standby.known(command))
+    error = socket.frame("error")
+    assert_retryable(error)
+    assert error["ref"] == command["type"]
+    socket.send({"type": "token_refresh", "token": standby.people["rider"]})
+    assert socket.frame("token_refreshed")
+
+
+USER = {
+    "username": "x",
+    "role": "rider",
+    "password1": "q7Zr-01234567",
+    "password2": "q7Zr-01234567",
+}
+ANNOUNCEMENT = {
+    "audience": "everybody",
+    "title": "Hi",
+    "notification_type": "announcement",
+    "step": "preview",
+}
+PAGES = [
+    ("GET", "/admin/", None, 200),
+    ("GET", "/admin/chat/console/", None, 200),
+    ("GET", "/admin/accounts/user/", None, 200),
+    ("GET", "/admin/chat/auditentry/", None, 200),
+    ("GET", "/admin/chat/cannedreply/", None, 200),
+    ("GET", "/admin/chat/conversation/", None, 503),
+    ("GET", "/admin/chat/conversation/{conversation_id}/change/", None, 503),
+    ("GET", "/admin/chat/message/", None, 503),
+    ("GET", "/admin/chat/note/", None, 503),
+    ("POST", "/admin/accounts/user/add/", USER, 503),
+    ("POST", "/admin/accounts/user/{guest}/delete/", {"post": "yes"}, 503),
+    ("POST", "/admin/chat/cannedreply/add/", {"code": "hi", "text": "Hi"}, 503),
+    ("POST", "/admin/notifications/notification/announce/", ANNOUNCEMENT, 503),
+    ("POST", "/admin/logout/", None, 503),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "fields", "status"), PAGES)
+def test_a_page_of_the_admin_is_shown_or_said_to_come_later(standby, method, path, fields, status):
+    path = path.format_map(standby.people)
+    answer = standby.page(method, path, fields, f"sessionid={standby.people['session']}")
+    assert answer.status == status
+    assert (answer.headers["Retry-After"] is not None) is (status == 503)
+
+
+def test_a_login_to_the_admin_is_said_to_come_later(standby):
+    assert standby.page("GET", "/admin/login/").status == 200
+    answer = standby.page("POST", "/admin/login/", LOGIN | {"username": "admin"})
+    assert (answer.status, answer.headers["Retry-After"] is not None) == (503, True)
+
+
+def test_probes_say_so_and_take_no_process_away(standby):
+    assert standby.server.request("GET", "/healthz") == (200, {"status": "ok"})
+    status, report = standby.server.request("GET", "/readyz")
+    assert (status, report["status"], report["database"]) == (200, "ok", "ok")
+    assert report["writes"] == "read-only"
+
+
+@pytest.mark.parametrize("command", [["migrate", "sessions", "zero"], ["prune"]])
+def test_a_command_ends_in_one_line(plain, people, command):
+    url = f"{plain}?options=-c%20default_transaction_read_only%3Don"
+    run = manage(url, *command)
+    assert run.returncode == 1
+    assert "read-only transaction" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_when_it_takes_changes_again_so_does_every_session(standby):
+    """And of whatever ran here before no traceback was logged."""
+
+    def acked():
+        standby.rider.send({"type": "chat_message", "message": "Hi", "client_message_id": "again"})
+        return standby.rider.frame(seconds=patience(15))["type"] != "error"
+
+    standby.end()
+    try:
+        wait_until(acked, seconds=patience(15))
+        wait_until(lambda: "writes" not in standby.server.request("GET", "/readyz")[1])
+    finally:
+        standby.begin()
+    assert "Traceback" not in standby.server.log()

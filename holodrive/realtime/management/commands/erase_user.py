@@ -6,9 +6,9 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
 
 from holodrive.realtime import personal
+from holodrive.realtime.faults import FAULTS
 from holodrive.realtime.progress import Progress
 
 
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         try:
             for erased in kind.erase(batch):
                 progress.add(erased)
-        except (KeyboardInterrupt, OperationalError) as problem:
+        except (KeyboardInterrupt, *FAULTS) as problem:
             why = "interrupted" if isinstance(problem, KeyboardInterrupt) else str(problem).strip()
             raise CommandError(
                 f"{name}: {progress.done} erased, then {why}: "

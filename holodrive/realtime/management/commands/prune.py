@@ -4,9 +4,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
 
 from holodrive.realtime import retention
+from holodrive.realtime.faults import FAULTS
 from holodrive.realtime.progress import Progress
 
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         try:
             for deleted in retention.delete(old, batch):
                 progress.add(deleted)
-        except (KeyboardInterrupt, OperationalError) as problem:
+        except (KeyboardInterrupt, *FAULTS) as problem:
             why = "interrupted" if isinstance(problem, KeyboardInterrupt) else str(problem).strip()
             raise CommandError(
                 f"{name}: {progress.done} of {total} deleted, then {why}: run it again to go on"
