@@ -17,6 +17,7 @@ __all__ = ["MASK", "is_part", "is_plain_id", "masked", "masked_among"]
 MASK = "•••"
 _PASSES = 4  # a mask may let what stands beside it read as a contact; seen: one or two
 _LONGEST_PART = 40  # code points: three of a keycap
+_MOST_PARTS = 12  # beside a message: a number may come digit by digit
 _MOST_IN_PART = 11  # digits: of a number without its last
 
 
@@ -55,16 +56,25 @@ def masked_among(
     before: Sequence[str], text: str, after: Sequence[str], region: str, own: Sequence[str] = ()
 ) -> str:
     """Return the text of a message between others of its sender that are parts as well: a mask in
-    place of all of it, if it completes a number with them.
+    place of all of it, if it completes a number with them. All digits of the messages belong to it,
+    or any count (`3-17`, `3-18`, `3-19`) would be a number now and then.
     """
-    head = "".join(f"{part} " for part in before)
-    read = folded(" ".join((head + text, *after)))
-    for span in numbers.spans(read.text, region, own):
-        start, end = read.span(*span)
-        begins, ends = len(head), len(head) + len(text)
-        if start < ends and end > begins and (start < begins or end > ends):
-            return MASK
+    before, after = before[-_MOST_PARTS:], after[:_MOST_PARTS]
+    for first in range(len(before) + 1):
+        for last in range(len(after) + 1):
+            parts = (*before[first:], text, *after[:last])
+            if len(parts) > 1 and _is_one_number(parts, region, own):
+                return MASK
     return masked(text, region, own)
+
+
+def _is_one_number(parts: Sequence[str], region: str, own: Sequence[str]) -> bool:
+    """Return whether the parts are one number from end to end; words may come before it."""
+    read = folded(" ".join(parts)).text
+    digits = [place for place, character in enumerate(read) if character.isdigit()]
+    begins = digits[0] if is_part(parts[0]) else len(folded(parts[0]).text)
+    spans = numbers.spans(read, region, own)
+    return any(start <= begins and end > digits[-1] for start, end in spans)
 
 
 def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -62,7 +62,7 @@ def _clients(scale: Scale, seed: int, servers: Sequence[ServerProcess]) -> list[
             conversation.pk,
             access_token(user),
             addresses,
-            iter([f"{number}-{n}" for n in range(share + (number < rest))]),
+            iter([f"message-{number}-{n}" for n in range(share + (number < rest))]),
             random.Random(seed + number),  # noqa: S311
         )
         for number, user in enumerate(users)
@@ -166,7 +166,7 @@ def compare(clients: Sequence[Client], sent: set[str], rows: Sequence[Arrival]) 
 
 def judge(scale: Scale, clients: Sequence[Client], rows: Sequence[Arrival]) -> Verdict:
     """Nothing but messages is in this conversation, so their seqs have no holes."""
-    sent = {f"{n}-{m}" for n, client in enumerate(clients) for m in range(client.sent)}
+    sent = {f"message-{n}-{m}" for n, client in enumerate(clients) for m in range(client.sent)}
     faults = compare(clients, sent, rows)
     if [row.seq for row in rows] != list(range(1, len(rows) + 1)):
         faults["out_of_order"] += 1

@@ -109,9 +109,14 @@ class _Faults:
 def _kind(field: msgspec.inspect.Field) -> tuple[msgspec.inspect.Type, bool]:
     """The field's type, and whether null is one of its values."""
     if not isinstance(field.type, msgspec.inspect.UnionType):
-        return field.type, False
+        return _bare(field.type), False
     (kind,) = (t for t in field.type.types if not isinstance(t, msgspec.inspect.NoneType))
-    return kind, True
+    return _bare(kind), True
+
+
+def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """The type without what its documents say beside it."""
+    return kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
 
 
 def _valid(field: msgspec.inspect.Field) -> st.SearchStrategy[Any]:

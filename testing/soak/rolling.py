@@ -118,7 +118,7 @@ class _Person(Client):
         )
 
     async def say(self) -> None:
-        text = f"{self.number}-{len(self.said)}"
+        text = f"message-{self.number}-{len(self.said)}"
         self.said.add(text)
         self.unacknowledged[text] = text
         with suppress(ConnectionClosed):  # then it is sent again with the next connect
