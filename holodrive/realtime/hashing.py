@@ -15,6 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import get_hashers
+from django.core.signals import setting_changed
 
 from holodrive.realtime import metrics
 from holodrive.realtime.places import Places
@@ -32,9 +33,16 @@ def bound_hashers() -> None:
     most = max(1, (os.cpu_count() or 1) // (2 * processes))
     turns = Places(most, max(1, most // 2))
     metrics.hashes_waiting.read = lambda: turns.waiting
-    for hasher in get_hashers():
-        hasher.encode = _in_turn(turns, hasher.encode)  # type: ignore[method-assign]
-        hasher.verify = _in_turn(turns, hasher.verify)  # type: ignore[method-assign]
+
+    def bind(setting: str = "PASSWORD_HASHERS", **kwargs: Any) -> None:
+        if setting == "PASSWORD_HASHERS":
+            for hasher in get_hashers():
+                hasher.encode = _in_turn(turns, hasher.encode)  # type: ignore[method-assign]
+                hasher.verify = _in_turn(turns, hasher.verify)  # type: ignore[method-assign]
+
+    bind()
+    # In tests: Django has made new ones by then, for its own receiver was connected first.
+    setting_changed.connect(bind, weak=False, dispatch_uid="realtime.hashing")
 
 
 def _in_turn(turns: Places, function: Callable[..., Any]) -> Callable[..., Any]:
