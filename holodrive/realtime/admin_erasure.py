@@ -46,9 +46,9 @@ class ErasesUsers(_Admin):
             return super().delete_view(request, object_id, extra_context)
         if request.method == "POST" and "erase" in request.POST:
             return self._erase(request, user)
-        left = {kind.what: kind.left() for kind in personal.kinds(user).values()}
-        context = {"left": {what: count for what, count in left.items() if count}}
-        return super().delete_view(request, object_id, context | (extra_context or {}))
+        can_be_erased = any(kind.left() for kind in personal.kinds(user).values())
+        context = {"can_be_erased": can_be_erased, **(extra_context or {})}
+        return super().delete_view(request, object_id, context)
 
     def _erase(self, request: HttpRequest, user: Any) -> HttpResponse:
         if not self.has_delete_permission(request, user):
