@@ -125,7 +125,8 @@ def _faults(text: str) -> Iterator[str]:
 
 
 def _is_host(parsed: str) -> bool:
-    return is_host(f"[{parsed}]" if ":" in parsed else parsed)
+    # A name with a dot at its end is complete: in Kubernetes no search path is tried for it.
+    return is_host(f"[{parsed}]" if ":" in parsed else parsed.removesuffix("."))
 
 
 def _faults_of_driver(found: dict[str, Any], query: str) -> Iterator[str]:
@@ -195,10 +196,13 @@ def _is_taken(name: str, value: str) -> bool:
 
 
 def _faults_of_redis(host: brokers.Host) -> Iterator[str]:
-    for name, port in host.get("sentinels", ()):
+    for name, port in (*host.get("sentinels", ()), *host.get("nodes", ())):
         Number(1, 65_535).check(port)
         if not _is_host(name):
-            yield "the host of a sentinel is neither a name nor an address"
+            yield "one of its hosts is neither a name nor an address"
+    for name in _FILES:
+        if name in host and not _is_taken(name, host[name]):
+            yield f"its option {name} names no file"
     if "address" not in host:
         return
     parts = urlsplit(host["address"])

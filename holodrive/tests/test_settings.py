@@ -30,7 +30,14 @@ COUNT = [
 ]
 SECONDS = ["soon", "-1", "NaN", "inf", "1e3", "1,5", "5s", "10ms", "٣", "1_0", LONG, "86401"]
 FLAGS = ["maybe", "2", "-1", "on # comment", "truе"]  # the last with a Cyrillic letter
-HEADERS = ["X-Real-IP:", "X_FORWARDED_FOR", "X-Real-IP,X-Forwarded-For", "X Real IP", "Х-Real-IP"]
+HEADERS = [
+    "X-Real-IP:",
+    "X_FORWARDED_FOR",
+    "X-Real-IP,X-Forwarded-For",
+    "X Real IP",
+    "Х-Real-IP",
+    "none",
+]
 KEYS = ["-----BEGIN PRIVATE KEY-----", " key", "key\r", "a\nb", "ssh-ed25519 AAAA", "key\udcff"]
 SECRET = "p4ssw0rd"
 
@@ -49,7 +56,13 @@ WRONG = {
     ],
     "SESSION_COOKIE_SECURE": FLAGS,
     "CSRF_COOKIE_SECURE": FLAGS,
-    "SECURE_PROXY_SSL_HEADER": [*HEADERS, "HTTP_X_FORWARDED_PROTO", "X-Forwarded-Proto,https"],
+    "SECURE_PROXY_SSL_HEADER": [
+        *HEADERS,
+        "HTTP_X_FORWARDED_PROTO",
+        "X-Forwarded-Proto,https",
+        "on",
+        "Off",
+    ],
     "SECURE_SSL_REDIRECT": FLAGS,
     "SECURE_HSTS_SECONDS": COUNT,
     "SECURE_HSTS_INCLUDE_SUBDOMAINS": FLAGS,
@@ -89,7 +102,7 @@ WRONG = {
             "[0-9]{1,}",
             "a{1,99999999999}",
         ),
-        *("x" * 101, r"(\d)\1", "(?i)4", "4?5?6?7?8?9?"),
+        *("x" * 101, r"(\d)\1", "(?i)4", "4?5?6?7?8?9?", "4[0-9]{8", "4[0-9]{x}"),
     ],
     "CHAT_PHONE_REGION": [
         "UZB",
@@ -105,7 +118,7 @@ WRONG = {
     ],
     "CHAT_REPLY_NEEDS_PERMISSION": FLAGS,
     "PUSH_DELAY_SECONDS": SECONDS,
-    "PUSH_MANDATORY_CATEGORIES": ["chat_message safety", "a\tb", "x" * 51],
+    "PUSH_MANDATORY_CATEGORIES": ["chat_message safety", "a\tb", "x" * 51, '"safety"'],
     "PUSH_SHOWN_DAYS": [*COUNT, "36501"],
     "PUSH_FCM_CREDENTIALS": ["/nowhere.json", "/", str(ROOT / "manage.py"), '{"type": "p4ssw0rd"}'],
     "PUSH_VAPID_PRIVATE_KEY": ["nonsense", "-----BEGIN PRIVATE KEY-----", '"AAAA"', "AAAA"],
@@ -129,6 +142,7 @@ WRONG = {
         *("app.example.com", "https://app.example.com/", "https://app.example.com/app", "*"),
         *("https://*.example.com", "https://", "https://a:99999", "https://me@a", "https://a?b"),
         *("https:/app.example.com", "https://a.com https://b.com", "https://[::1", "localhost"),
+        *("https://-", "app://*", "app://", "app://a/b"),
         "https://ok.example.com,app.example.com",
     ],
     "REALTIME_PROCESSES": [*COUNT, "auto"],
@@ -169,6 +183,15 @@ WRONG = {
         *("redis+sentinel://one:x/rides", "redis+sentinel://one:99999/rides", "valkey://host"),
         *("rediss://host/0?ssl_ca_certs=/nowhere.pem", "redis://ho st/0", "redis://host:0/0"),
         *("redis+sentinel://one/rides/²", f"redis+sentinel://one/rides?password={SECRET}"),
+        *("redis+cluster://", "redis+cluster://one:0", "redis+cluster://:6379", "redis://one./0/1"),
+        *(
+            "redis+cluster://one;two",
+            "redis+cluster://o ne",
+            "redis+cluster://one/1",
+            "redis://../0",
+        ),
+        *("redis+cluster://one?db=1", "redis+cluster://one:6379,redis://two:6379"),
+        *("rediss+cluster://one?ssl_ca_certs=/nowhere.pem", "redis+cluster://one:x"),
     ],
     "REALTIME_PREFIX": [
         "a b",
@@ -222,6 +245,7 @@ RIGHT = {
         ("", []),
         (r"4\d{8}", [r"4\d{8}"]),
         (r"  4[0-9]{8}   TR-[0-9]{1,9} ", ["4[0-9]{8}", "TR-[0-9]{1,9}"]),
+        ("(?:TR|OR)-[0-9]{6,9}", ["(?:TR|OR)-[0-9]{6,9}"]),
     ],
     "CHAT_PHONE_REGION": [("uz", "UZ"), ("RU", "RU"), ("", "UZ")],
     "PUSH_MANDATORY_CATEGORIES": [("safety, chat_message", ["safety", "chat_message"])],
@@ -238,6 +262,7 @@ RIGHT = {
         ("null, capacitor://localhost", ["null", "capacitor://localhost"]),
         ("https://app.example.com:8443,http://[::1]:3000", None),
         ("chrome-extension://abcdefghijklmnopabcdefghijklmnop,file://,", None),
+        ("app://-, app://., ionic://localhost", ["app://-", "app://.", "ionic://localhost"]),
     ],
     "REALTIME_BIND": [
         (text, text) for text in ("0.0.0.0:9000", "[::]:9000", "localhost:0", "[fe80::1%eth0]:9000")
@@ -256,6 +281,7 @@ RIGHT = {
             *("postgres:///name?host=/var/run/postgresql", "postgres://me@[::1]:5432/name"),
             *("sqlite:///db.sqlite3?timeout=20", "sqlite:////tmp/a.sqlite3", "sqlite:///:memory:"),
             "postgres://my_service/name?options=-c%20statement_timeout%3D5s",
+            "postgres://me@db.rides.svc.cluster.local.:5432/name",
         )
     ],
     "REDIS_URL": [
@@ -264,6 +290,8 @@ RIGHT = {
             *("redis://host", "redis://host:6379/0", "rediss://me:a%23@host/1", "unix:///tmp/x"),
             *("redis://one/0,redis://two/0", "redis+sentinel://me:p@one,[::1]:5/rides/2"),
             *("redis://host/0?socket_timeout=5", "rediss://host/0?ssl_cert_reqs=none"),
+            *("redis://one/0, redis://two/0", "redis://redis.rides.svc.cluster.local.:6379/0"),
+            *("redis+cluster://me:p@one:6379,[::1]:5/0", "redis+cluster://one.svc.,two"),
         )
     ],
     "REALTIME_PREFIX": [("rides:prod-1", "rides:prod-1"), ("", "holodrive")],
@@ -328,6 +356,12 @@ def test_what_a_url_of_a_database_means():
     assert parts == ["me", "a#b", "host", 5433, "name", {"sslmode": "require"}]
 
 
+def test_quotes_around_a_value_are_what_is_said_to_be_wrong():
+    for name in ("DATABASE_URL", "REDIS_URL", "WEBSOCKET_URL", "CLIENT_ADDRESS_HEADER", "DEBUG"):
+        _, [said] = judged(name, '"x_y"')  # `docker --env-file` keeps them
+        assert "there are quotes around it" in said
+
+
 def test_a_key_that_is_missing_is_asked_for():
     for variables in ({}, {"SECRET_KEY": ""}, {"SECRET_KEY": "  "}):
         environment = Environment("", Path(), variables)
@@ -366,6 +400,8 @@ def loaded(path, content, **variables):
         (b"  export   A=1\n", "1"),
         (b"A='1'", "1"),
         (b'A="1"', "1"),
+        (b"A='1' \nB=2", "1"),
+        (b'A="1"\t\r\n', "1"),
         (b"A=$1 # 2", "$1 # 2"),
         (b"A=2\nA=1", "1"),
         ("A=ключ".encode(), "ключ"),
