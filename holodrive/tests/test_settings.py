@@ -362,6 +362,17 @@ def test_quotes_around_a_value_are_what_is_said_to_be_wrong():
         assert "there are quotes around it" in said
 
 
+def test_options_of_the_urls_query_leave_those_that_sessions_need():
+    code = "from holodrive import settings; print(settings.DATABASES['default']['OPTIONS'])"
+    url = "postgres://me@host/name?options=-c%20search_path%3Drides"
+    variables = {**os.environ, "SECRET_KEY": "x", "ENV_FILE": "", "DATABASE_URL": url}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True
+    ).stdout
+    assert "-c lock_timeout=2s" in said
+    assert "-c datestyle=iso -c search_path=rides'" in said
+
+
 def test_a_key_that_is_missing_is_asked_for():
     for variables in ({}, {"SECRET_KEY": ""}, {"SECRET_KEY": "  "}):
         environment = Environment("", Path(), variables)
