@@ -200,12 +200,17 @@ def _faults_of_redis(host: brokers.Host) -> Iterator[str]:
         Number(1, 65_535).check(port)
         if not _is_host(name):
             yield "one of its hosts is neither a name nor an address"
-    for name in _FILES:
-        if name in host and not _is_taken(name, host[name]):
+    if "address" in host:
+        yield from _faults_of_one(host["address"])
+    for name, value in brokers.options(host).items():
+        if name in _FILES and not _is_taken(name, value):
             yield f"its option {name} names no file"
-    if "address" not in host:
-        return
-    parts = urlsplit(host["address"])
+        if name == "decode_responses":
+            yield "replies are read as bytes: leave out decode_responses"
+
+
+def _faults_of_one(address: str) -> Iterator[str]:
+    parts = urlsplit(address)
     is_socket = parts.scheme == "unix"
     if "@" in parts.path:
         yield _ESCAPED
@@ -215,8 +220,5 @@ def _faults_of_redis(host: brokers.Host) -> Iterator[str]:
         yield "its host is neither a name nor an address, or its port is 0"
     elif not is_socket and not re.fullmatch(r"/?|/[0-9]{1,5}/?", parts.path):
         yield "its path is the number of a database"
-    for name, value in parse_qsl(parts.query):
-        if name in _FILES and not _is_taken(name, value):
-            yield f"its option {name} names no file"
-    pool = redis.ConnectionPool.from_url(host["address"])
+    pool = redis.ConnectionPool.from_url(address)
     pool.connection_class(**pool.connection_kwargs)  # TypeError for what it does not know

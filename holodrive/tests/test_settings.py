@@ -190,6 +190,7 @@ WRONG = {
             "redis+cluster://one/1",
             "redis://../0",
         ),
+        *("redis://one?decode_responses=True", "redis+cluster://one?decode_responses=yes"),
         *("redis+cluster://one?db=1", "redis+cluster://one:6379,redis://two:6379"),
         *("rediss+cluster://one?ssl_ca_certs=/nowhere.pem", "redis+cluster://one:x"),
     ],
