@@ -52,14 +52,19 @@ def behind() -> Iterator[str]:
         yield from (name for name, seq in newest.items() if heads.get(name, 0) < seq)
 
 
+def ids_in(names: Collection[str], stream_of: Callable[[int], str]) -> list[int]:
+    """Return the ids whose streams are among these."""
+    numbers = {int(found[0]) for name in names if (found := _NUMBER.search(name))}
+    return [number for number in numbers if stream_of(number) in names]
+
+
 def _used(names: Collection[str]) -> dict[str, int]:
     """Where streams without an event go on whose rows were restored without them (by `loaddata` of
     chat alone): after a gap, so that no number is given twice and every client reloads.
     """
     last: dict[str, int] = {}
     for stream_of, model, owner in _numbered:
-        numbers = {int(found[0]) for name in names if (found := _NUMBER.search(name))}
-        ids = [number for number in numbers if stream_of(number) in names]
+        ids = ids_in(names, stream_of)
         rows = model._base_manager.filter(**{f"{owner}__in": ids}).values_list(owner)
         for id, seq in rows.annotate(Max("seq")):  # none, without a query, for no ids
             last[stream_of(id)] = seq + GAP

@@ -268,6 +268,15 @@ def test_whatever_comes_first_in_a_stream_that_was_lost_is_behind_the_gap(trip, 
     assert Message.objects.get(text="four").seq == seqs[-1]
 
 
+def test_so_are_notifications_that_were_loaded_without_their_stream(trip, tmp_path):
+    for title in "abc":
+        Notification.objects.create(recipient=trip.rider, title=title)
+    load(tmp_path, "notifications")
+    Notification.objects.notify([trip.rider, trip.driver], title="d")
+    streams = [f"user.{user.pk}" for user in (trip.rider, trip.driver)]
+    assert log.heads(streams) == dict(zip(streams, (restoration.GAP + 1, 1), strict=True))
+
+
 def test_a_new_conversation_begins_at_one(trip):
     assert (
         services.send_message(user=trip.rider, conversation_id=trip.pk, text="x").message.seq == 1
