@@ -19,6 +19,7 @@ from holodrive.realtime import brokers
 _POSTGRESQL = ("postgres", "postgresql", "psql", "pgsql")
 _LONGEST_NAME = 63  # PostgreSQL's, of databases
 _ESCAPED = "in a user's name and a password / ? # and @ are written %2F %3F %23 and %40"
+_LOGIN_OF_EACH = re.compile(r"rediss?\+\w+://[^/?]*@[^/?]*,[^/?]*@")  # else all but one are lost
 _SOCKET = "the folder of a socket is written postgres:////var/run/postgresql/name"
 # What the drivers look at only when they connect.
 _FLAGS_OF_DJANGO = ("ATOMIC_REQUESTS", "CONN_HEALTH_CHECKS", "DISABLE_SERVER_SIDE_CURSORS")
@@ -90,6 +91,8 @@ class RedisUrl(_Url):
             faults = ["a part of it cannot be read"]
         if "#" in text:
             faults = [_ESCAPED]
+        if _LOGIN_OF_EACH.match(text):
+            faults = ["a user and a password stand once, ahead of all hosts"]
         if faults:
             raise WrongValueError(text, faults[0])
         return text
@@ -117,6 +120,8 @@ def _faults(text: str) -> Iterator[str]:
         yield "its port is not from 1 to 65535"
     if not found["NAME"] and "service" not in found.get("OPTIONS", {}):
         yield "the name of the database is missing"
+    if "/" in parts.path[1:] and not str(found["HOST"]).startswith("/"):
+        yield f"a database's name has no slash; {_SOCKET}"
     if len(found["NAME"]) > _LONGEST_NAME:
         yield f"a database's name has {_LONGEST_NAME} characters at most"
     if any("\0" in str(found[name]) for name in ("NAME", "USER", "PASSWORD")):

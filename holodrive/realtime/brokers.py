@@ -110,7 +110,7 @@ def places(host: Host) -> list[Place]:
 
 
 def _places(text: str, default: int, wanted: str) -> list[Place]:
-    return [_place(place, default, wanted) for place in text.split(",") if place]
+    return [_place(place.strip(), default, wanted) for place in text.split(",") if place.strip()]
 
 
 def _place(text: str, default: int, wanted: str) -> Place:

@@ -161,6 +161,7 @@ WRONG = {
         *("postgres://me@host/name?pool=true", "postgres://me@host/name?connect_timeout=1s"),
         *("postgres://me@host/name?sslmode=", f"postgres://me@host/{'n' * 64}"),
         *("postgres://me@one:5432,two:x/name", "postgres://me@host/name?atomic_requests=maybe"),
+        *("postgres://me@host/name/", "postgres://me@/var/run/postgresql/name"),
         *("postgres://me@host/na%00me", "postgres://me@host/name?autocommit=False"),
         *("sqlite://", "sqlite:///", "sqlite://db.sqlite3", "sqlite:db.sqlite3"),
         *("sqlite:////nowhere/db.sqlite3", "sqlite:////tmp", f"sqlite:///{ROOT}/manage.py/db"),
@@ -190,6 +191,7 @@ WRONG = {
             "redis+cluster://one/1",
             "redis://../0",
         ),
+        *(f"redis+cluster://:{SECRET}@one:1,:{SECRET}@two:2", "redis+sentinel://u:p@a,u:p@b/rides"),
         *("redis://one?decode_responses=True", "redis+cluster://one?decode_responses=yes"),
         *("redis+cluster://one?db=1", "redis+cluster://one:6379,redis://two:6379"),
         *("rediss+cluster://one?ssl_ca_certs=/nowhere.pem", "redis+cluster://one:x"),
@@ -293,6 +295,7 @@ RIGHT = {
             *("redis://host/0?socket_timeout=5", "rediss://host/0?ssl_cert_reqs=none"),
             *("redis://one/0, redis://two/0", "redis://redis.rides.svc.cluster.local.:6379/0"),
             *("redis+cluster://me:p@one:6379,[::1]:5/0", "redis+cluster://one.svc.,two"),
+            *("redis+cluster://one:1, two:2", "redis+sentinel://:a%2Cb%40@one:1, two/rides/0"),
         )
     ],
     "REALTIME_PREFIX": [("rides:prod-1", "rides:prod-1"), ("", "holodrive")],
