@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environ
 import redis
@@ -101,6 +101,11 @@ class RedisUrl(_Url):
 def configuration(url: str) -> dict[str, Any]:
     """Return the entry of DATABASES that a right URL stands for."""
     found: dict[str, Any] = environ.Env.db_url_config(url)
+    if (
+        found.get("HOST", "").lower().startswith("%2f")
+    ):  # libpq's way to write the folder of a socket
+        place = urlsplit(url).netloc.rpartition("@")[2]
+        found["HOST"] = unquote(place.partition(":")[0])
     return found
 
 
@@ -111,11 +116,7 @@ def _faults(text: str) -> Iterator[str]:
     found = configuration(text)
     hosts = str(found["HOST"]).split(",")
     if not all(host == "" or host.startswith("/") or _is_host(host) for host in hosts):
-        yield (
-            _SOCKET
-            if "%2f" in found["HOST"].lower()
-            else "its host is neither a name nor an address"
-        )
+        yield "its host is neither a name nor an address"
     if not all(0 < int(port) < 65_536 for port in str(found["PORT"]).split(",") if port):
         yield "its port is not from 1 to 65535"
     if not found["NAME"] and "service" not in found.get("OPTIONS", {}):
@@ -124,7 +125,7 @@ def _faults(text: str) -> Iterator[str]:
         yield f"a database's name has no slash; {_SOCKET}"
     if len(found["NAME"]) > _LONGEST_NAME:
         yield f"a database's name has {_LONGEST_NAME} characters at most"
-    if any("\0" in str(found[name]) for name in ("NAME", "USER", "PASSWORD")):
+    if any("\0" in str(found[name]) for name in ("HOST", "NAME", "USER", "PASSWORD")):
         yield "there is a NUL in it"
     yield from _faults_of_driver(found, parts.query)
 

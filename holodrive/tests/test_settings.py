@@ -156,13 +156,17 @@ WRONG = {
         *(f"postgres://me:{SECRET}@host:port/name", f"postgres://me:a/{SECRET}@host/name"),
         *(f"postgres://me:a#{SECRET}@host/name", f"postgres://me:1?{SECRET}@host/name"),
         *(f"postgres://me:1/{SECRET}@host/name", f"postgres://me:1#{SECRET}@host/name"),
-        *("postgres://me@ho st/name", "postgres://me@%2Fvar%2Frun/name", "postgres://me@[::1/name"),
+        *("postgres://me@ho st/name", "postgres://me@%20/name", "postgres://me@[::1/name"),
         *("postgres://me@host/name?sslmode=maybe", "postgres://me@host/name?ssl=true"),
         *("postgres://me@host/name?pool=true", "postgres://me@host/name?connect_timeout=1s"),
         *("postgres://me@host/name?sslmode=", f"postgres://me@host/{'n' * 64}"),
         *("postgres://me@one:5432,two:x/name", "postgres://me@host/name?atomic_requests=maybe"),
         *("postgres://me@host/name/", "postgres://me@/var/run/postgresql/name"),
-        *("postgres://me@host/na%00me", "postgres://me@host/name?autocommit=False"),
+        *(
+            "postgres://me@%2Fvar%00/name",
+            "postgres://me@host/na%00me",
+            "postgres://me@host/name?autocommit=False",
+        ),
         *("sqlite://", "sqlite:///", "sqlite://db.sqlite3", "sqlite:db.sqlite3"),
         *("sqlite:////nowhere/db.sqlite3", "sqlite:////tmp", f"sqlite:///{ROOT}/manage.py/db"),
         *("sqlite:///db.sqlite3?mode=ro", "sqlite:///db.sqlite3?timeout=long"),
@@ -284,6 +288,10 @@ RIGHT = {
             *("postgres:///name?host=/var/run/postgresql", "postgres://me@[::1]:5432/name"),
             *("sqlite:///db.sqlite3?timeout=20", "sqlite:////tmp/a.sqlite3", "sqlite:///:memory:"),
             "postgres://my_service/name?options=-c%20statement_timeout%3D5s",
+            *(
+                "postgres://me@%2Fvar%2Frun/name",
+                "postgres://%2Fvar%2FPg:5433/name?sslmode=disable",
+            ),
             "postgres://me@db.rides.svc.cluster.local.:5432/name",
         )
     ],
@@ -375,6 +383,14 @@ def test_options_of_the_urls_query_leave_those_that_sessions_need():
     ).stdout
     assert "-c lock_timeout=2s" in said
     assert "-c datestyle=iso -c search_path=rides'" in said
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres:////var/run/Pg/name", "postgres://%2Fvar%2Frun%2FPg/name"]
+)
+def test_a_socket_is_written_in_two_ways(url):
+    value, _ = judged("DATABASE_URL", url)
+    assert (value["HOST"], value["NAME"]) == ("/var/run/Pg", "name")
 
 
 def test_a_key_that_is_missing_is_asked_for():
