@@ -116,6 +116,28 @@ async def test_a_slot_that_moves_takes_presence_with_it(pair, cluster):
             cluster.command(node, "SETSLOT", clusters.key_slot(KEY.encode()), "NODE", id)
 
 
+def test_a_node_that_is_asked_before_its_cluster_is_made_is_asked_again(tmp_path):
+    """As where containers start together: else no failed login would count until a restart."""
+    node = Valkey("--cluster-enabled", "yes", "--dir", str(tmp_path))
+    try:
+        cache = Cache(node.url, {"OPTIONS": {"pool_class": "holodrive.realtime.redis_cache.Pool"}})
+        with pytest.raises(redis.ConnectionError, match="slot yet"):
+            cache.get("key")
+        with redis.Redis(port=node.port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        deadline = time.monotonic() + ANSWER
+        while True:
+            try:
+                cache.set_many({"one": 1, "two": 2})
+                break
+            except redis.RedisError:  # CLUSTERDOWN, for a moment
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert cache.get_many(["one", "two"]) == {"one": 1, "two": 2}
+    finally:
+        node.kill()
+
+
 @pytest.mark.parametrize("form", [*FORMS, "no cluster"])
 def test_the_cache_has_keys_on_all_nodes(form, cluster, valkey):
     address = valkey.url if form == "no cluster" else url(cluster, form)
