@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, QuerySet
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
@@ -20,7 +19,7 @@ from chat.models import (
     Participant,
     is_support,
 )
-from holodrive.realtime import log, restoration
+from holodrive.realtime import log
 from holodrive.realtime.models import Stream
 from holodrive.realtime.published import publishes
 from holodrive.realtime.routing import only_home, require_home
@@ -37,8 +36,7 @@ def complete(
     if raw:  # loaddata brings rows, not news
         return
     if instance._state.adding:
-        said = Message.objects.filter(conversation=instance.conversation_id)
-        instance.seq = _next_seq(events.stream_of(instance.conversation_id), said)
+        instance.seq = log.next_seq(events.stream_of(instance.conversation_id))
         instance.is_from_support = is_support(instance.sender)
         instance._edited = False  # type: ignore[attr-defined]
         _mask(instance)
@@ -55,15 +53,6 @@ def complete(
     instance._edited = stores_text and changed  # type: ignore[attr-defined]
     if instance._edited:  # type: ignore[attr-defined]
         instance.edited_at = timezone.now()
-
-
-def _next_seq(stream: str, rows: QuerySet[Any]) -> int:
-    """Return the next number of a stream; after a gap if its rows were restored without it (by
-    `loaddata` of chat alone), so that no number is given twice and every client reloads.
-    """
-    seq = log.next_seq(stream)
-    last = rows.aggregate(last=Max("seq"))["last"] if seq == 1 else None
-    return seq if last is None else log.skip(stream, last + restoration.GAP)
 
 
 def _mask(message: Message) -> None:
@@ -135,8 +124,7 @@ def complete_note(
     if raw:
         return
     if instance._state.adding:
-        written = Note.objects.filter(conversation=instance.conversation_id)
-        instance.seq = _next_seq(note_events.stream_of(instance.conversation_id), written)
+        instance.seq = log.next_seq(note_events.stream_of(instance.conversation_id))
         return
     stored = Note.objects.filter(pk=instance.pk).only("text", "deleted_at").first()
     if stored and stored.deleted_at:  # what was taken back stays so

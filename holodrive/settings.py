@@ -198,6 +198,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     from psycopg import IsolationLevel
 
+    _of_url = _url_options.pop("options", "")  # they come after ours, and win
     # The pool hands connections to threads, so Django itself must keep none (CONN_MAX_AGE 0).
     # Its size covers the realtime executor and as many threads again for HTTP requests.
     DATABASES["default"] |= {
@@ -213,7 +214,7 @@ else:
             # as well, which ignores "options".
             "isolation_level": IsolationLevel.READ_COMMITTED,
             "options": "-c lock_timeout=2s -c default_transaction_isolation=read\\ committed "
-            "-c datestyle=iso",
+            f"-c datestyle=iso {_of_url}",
             **_url_options,
         },
     }

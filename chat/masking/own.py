@@ -12,7 +12,8 @@ _LONGEST = 18
 _MOST_REPEATS = 5
 _MOST = 100  # characters of an expression
 _TOKEN = re.compile(r"(?<![\w+])[^\W_]+(?:[-/_.][^\W_]+)*(?!\w)")
-_GROUP_REPEATED = re.compile(r"(?<!\\)\)[*+?{]")
+_GROUP = re.compile(r"(?<!\\)\)[*+?{]|\\\d|\(\?(?!:)")  # (?:a|b) only groups
+_OPEN_BRACE = re.compile(r"(?<!\\)\{(?!\d*(?:,\d*)?\})(?![^\[]*\])")  # literal, to re
 _UNBOUNDED = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\})(?![^\[]*\])")
 _REPEAT = re.compile(r"(?<!\\)(?:\{\d*,\d*\}|\?)(?![^\[]*\])")
 _ANYTHING = ("", "a", "salom", "+998901234567")
@@ -22,10 +23,12 @@ def refusal(pattern: str) -> str:
     """Return why an expression cannot be used, or nothing."""
     if len(pattern) > _MOST:
         return f"an expression may have {_MOST} characters"
-    if "(?" in pattern or _GROUP_REPEATED.search(pattern) or re.search(r"\\\d", pattern):
+    if _GROUP.search(pattern):
         return "groups may be neither repeated nor referred to"
     if _UNBOUNDED.search(pattern):
         return "say how many with {m,n} in place of * and +"
+    if _OPEN_BRACE.search(pattern):
+        return "a brace does not end"
     if len(_REPEAT.findall(pattern)) > _MOST_REPEATS:
         return f"an expression may repeat {_MOST_REPEATS} times"
     try:

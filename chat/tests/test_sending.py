@@ -197,14 +197,14 @@ def test_a_project_lists_its_apps_in_either_order(trip, order):
     )
     assert run.returncode == 0, run.stderr
     said = Message.objects.order_by("pk").values_list("text", "seq")
-    assert [text for text, _ in said] == ["ask", "first", "second"] * 2
+    assert [text for text, _ in said] == ["ask", "of all", "first", "second"] * 2
     assert [seq for _, seq in said] == sorted(seq for _, seq in said)
     logged = [
         frame["message"]
         for frame in frames(f"conversation.{trip.pk}")
         if frame["type"] == "chat_message"
     ]
-    assert logged == ["ask", "first", "second"] * 2
+    assert logged == ["ask", "of all", "first", "second"] * 2
 
 
 def test_a_receiver_of_pre_save_that_sends_another_message_is_told_so(trips, make_user):

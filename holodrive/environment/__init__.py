@@ -57,7 +57,7 @@ class Environment:
             return kind.read(text if isinstance(kind, keys.Key) else text.strip())
         except kinds.WrongValueError as problem:
             if text.strip()[:1] in ("'", '"'):  # `docker --env-file` keeps them
-                problem.why = problem.why or "there are quotes around it"
+                problem.why = "there are quotes around it"
             self.problems.append(kind.sentence(name, problem, default))
             return default
 

@@ -40,9 +40,11 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         if found is None:
             raise _wrong(path, f"line {number} is not NAME=value")
         value = found["value"].rstrip()
-        if value.startswith(_QUOTES) and (len(value) == 1 or value[0] != value[-1]):
+        if not value.startswith(_QUOTES):
+            value = found["value"]  # a key may not end in white space: it is refused, not cut
+        elif len(value) == 1 or value[0] != value[-1]:
             raise _wrong(path, f"the quote in line {number} does not end there")
-        yield found["name"], found["value"]
+        yield found["name"], value
 
 
 def _text(path: Path) -> str:

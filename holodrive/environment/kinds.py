@@ -227,7 +227,8 @@ class Name(Kind):
     longest: int = 50  # a notification_type's
 
     def read(self, text: str) -> str:
-        if not text.isprintable() or " " in text or not 0 < len(text) <= self.longest:
+        is_quoted = text[:1] in ("'", '"')
+        if not text.isprintable() or " " in text or is_quoted or len(text) > self.longest:
             raise WrongValueError(text, "" if " " not in text else COMMAS)
         return text
 

@@ -14,12 +14,16 @@ _PLACE = r"(?P<host>\[[^\[\]]*\]|[^\s:/?#@\[\]\\]+)(?::(?P<port>[0-9]+))?"
 _DIALLED = re.compile(rf"{_PLACE}(?:/[A-Za-z0-9._~%/-]*)?")
 _ORIGIN = re.compile(rf"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://{_PLACE}")
 _WITHOUT_HOST = ("null", "file://")  # of sandboxed pages, and of apps made of files
+_OF_THE_WEB = ("http", "https", "ws", "wss")
+_OWN_HOST = re.compile("[A-Za-z0-9._~-]+")  # of a scheme of its own: Electron's app://- and app://.
 _PUSH_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PUSH_NAME = rf"{_PUSH_LABEL}(?:\.{_PUSH_LABEL})*"
 _PUSH_HOST = re.compile(
     rf"(?P<host>\.{_PUSH_LABEL}\.{_PUSH_NAME}|{_PUSH_NAME})(?::(?P<port>[0-9]{{1,5}}))?"
 )
 _TLS_PORT = 443
+_OFF = ("off", "no", "false", "none")
+_NO_HEADERS = (*_OFF, "on", "yes", "true", "http", "https")  # what a flag or a scheme would say
 _NETWORKS = (IPv4Address, IPv4Network, IPv6Address, IPv6Network)
 
 
@@ -140,7 +144,8 @@ class Origin(Kind):
 
     def _has(self, scheme: str, host: str, port: str | None) -> bool:
         is_known = not self.schemes or scheme.lower() in self.schemes
-        return is_known and is_host(host) and is_port(port)
+        is_own = scheme.lower() not in _OF_THE_WEB and _OWN_HOST.fullmatch(host)
+        return is_known and bool(is_own or is_host(host)) and is_port(port)
 
     def _why(self, text: str) -> str:
         _, separator, rest = text.partition("://")
@@ -188,6 +193,8 @@ class Header(Kind):
     example = "X-Forwarded-For"
 
     def read(self, text: str) -> str:
+        if text.lower() in _NO_HEADERS:
+            raise WrongValueError(text, "leave it empty for none" if text.lower() in _OFF else "")
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", text):
             why = "hyphens, not underscores, are in such names" if "_" in text else ""
             raise WrongValueError(text, why)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environ
 import redis
@@ -19,6 +19,7 @@ from holodrive.realtime import brokers
 _POSTGRESQL = ("postgres", "postgresql", "psql", "pgsql")
 _LONGEST_NAME = 63  # PostgreSQL's, of databases
 _ESCAPED = "in a user's name and a password / ? # and @ are written %2F %3F %23 and %40"
+_LOGIN_OF_EACH = re.compile(r"rediss?\+\w+://[^/?]*@[^/?]*,[^/?]*@")  # else all but one are lost
 _SOCKET = "the folder of a socket is written postgres:////var/run/postgresql/name"
 # What the drivers look at only when they connect.
 _FLAGS_OF_DJANGO = ("ATOMIC_REQUESTS", "CONN_HEALTH_CHECKS", "DISABLE_SERVER_SIDE_CURSORS")
@@ -90,6 +91,8 @@ class RedisUrl(_Url):
             faults = ["a part of it cannot be read"]
         if "#" in text:
             faults = [_ESCAPED]
+        if _LOGIN_OF_EACH.match(text):
+            faults = ["a user and a password stand once, ahead of all hosts"]
         if faults:
             raise WrongValueError(text, faults[0])
         return text
@@ -98,6 +101,11 @@ class RedisUrl(_Url):
 def configuration(url: str) -> dict[str, Any]:
     """Return the entry of DATABASES that a right URL stands for."""
     found: dict[str, Any] = environ.Env.db_url_config(url)
+    if (
+        found.get("HOST", "").lower().startswith("%2f")
+    ):  # libpq's way to write the folder of a socket
+        place = urlsplit(url).netloc.rpartition("@")[2]
+        found["HOST"] = unquote(place.partition(":")[0])
     return found
 
 
@@ -108,24 +116,23 @@ def _faults(text: str) -> Iterator[str]:
     found = configuration(text)
     hosts = str(found["HOST"]).split(",")
     if not all(host == "" or host.startswith("/") or _is_host(host) for host in hosts):
-        yield (
-            _SOCKET
-            if "%2f" in found["HOST"].lower()
-            else "its host is neither a name nor an address"
-        )
+        yield "its host is neither a name nor an address"
     if not all(0 < int(port) < 65_536 for port in str(found["PORT"]).split(",") if port):
         yield "its port is not from 1 to 65535"
     if not found["NAME"] and "service" not in found.get("OPTIONS", {}):
         yield "the name of the database is missing"
+    if "/" in parts.path[1:] and not str(found["HOST"]).startswith("/"):
+        yield f"a database's name has no slash; {_SOCKET}"
     if len(found["NAME"]) > _LONGEST_NAME:
         yield f"a database's name has {_LONGEST_NAME} characters at most"
-    if any("\0" in str(found[name]) for name in ("NAME", "USER", "PASSWORD")):
+    if any("\0" in str(found[name]) for name in ("HOST", "NAME", "USER", "PASSWORD")):
         yield "there is a NUL in it"
     yield from _faults_of_driver(found, parts.query)
 
 
 def _is_host(parsed: str) -> bool:
-    return is_host(f"[{parsed}]" if ":" in parsed else parsed)
+    # A name with a dot at its end is complete: in Kubernetes no search path is tried for it.
+    return is_host(f"[{parsed}]" if ":" in parsed else parsed.removesuffix("."))
 
 
 def _faults_of_driver(found: dict[str, Any], query: str) -> Iterator[str]:
@@ -195,13 +202,21 @@ def _is_taken(name: str, value: str) -> bool:
 
 
 def _faults_of_redis(host: brokers.Host) -> Iterator[str]:
-    for name, port in host.get("sentinels", ()):
+    for name, port in (*host.get("sentinels", ()), *host.get("nodes", ())):
         Number(1, 65_535).check(port)
         if not _is_host(name):
-            yield "the host of a sentinel is neither a name nor an address"
-    if "address" not in host:
-        return
-    parts = urlsplit(host["address"])
+            yield "one of its hosts is neither a name nor an address"
+    if "address" in host:
+        yield from _faults_of_one(host["address"])
+    for name, value in brokers.options(host).items():
+        if name in _FILES and not _is_taken(name, value):
+            yield f"its option {name} names no file"
+        if name == "decode_responses":
+            yield "replies are read as bytes: leave out decode_responses"
+
+
+def _faults_of_one(address: str) -> Iterator[str]:
+    parts = urlsplit(address)
     is_socket = parts.scheme == "unix"
     if "@" in parts.path:
         yield _ESCAPED
@@ -211,8 +226,5 @@ def _faults_of_redis(host: brokers.Host) -> Iterator[str]:
         yield "its host is neither a name nor an address, or its port is 0"
     elif not is_socket and not re.fullmatch(r"/?|/[0-9]{1,5}/?", parts.path):
         yield "its path is the number of a database"
-    for name, value in parse_qsl(parts.query):
-        if name in _FILES and not _is_taken(name, value):
-            yield f"its option {name} names no file"
-    pool = redis.ConnectionPool.from_url(host["address"])
+    pool = redis.ConnectionPool.from_url(address)
     pool.connection_class(**pool.connection_kwargs)  # TypeError for what it does not know

@@ -39,7 +39,7 @@ def hosts(url: str) -> list[Host]:
         return [_behind_sentinel(url)]
     if urlsplit(url).scheme in _CLUSTER:
         return [_cluster(url)]
-    parts = url.split(",")
+    parts = [part.strip() for part in url.split(",")]
     if any(urlsplit(part).scheme not in _PLAIN for part in parts):
         raise ValueError("a URL such as redis://127.0.0.1:6379/0 is wanted")
     return [{"address": part} for part in parts]
@@ -72,7 +72,7 @@ def _cluster(url: str) -> Host:
     parts = urlsplit(url)
     user, at, places = parts.netloc.rpartition("@")
     nodes = _places(places, _PORT, _WANTED_OF_CLUSTER)
-    if not nodes or parts.path.strip("/") not in ("", "0"):
+    if not nodes or parts.path.strip("/") not in ("", "0") or "db" in parse_qs(parts.query):
         raise ValueError(_WANTED_OF_CLUSTER)
     plain = f"{parts.scheme.partition('+')[0]}://{user}{at}node?{parts.query}"
     try:
@@ -110,7 +110,7 @@ def places(host: Host) -> list[Place]:
 
 
 def _places(text: str, default: int, wanted: str) -> list[Place]:
-    return [_place(place, default, wanted) for place in text.split(",") if place]
+    return [_place(place.strip(), default, wanted) for place in text.split(",") if place.strip()]
 
 
 def _place(text: str, default: int, wanted: str) -> Place:

@@ -62,6 +62,19 @@ def nodes(client: redis.Redis) -> set[Place]:
     return {place for each in _ranges(reply, client) for place in each.nodes}
 
 
+def is_of_one(client: redis.Redis) -> bool:
+    """Whether this client's server is a node of a cluster. Raises ConnectionError while that serves
+    no slot yet, and what commands raise.
+    """
+    try:
+        reply = client.execute_command(_QUESTION)  # type: ignore[no-untyped-call]
+    except redis.ResponseError:
+        return False
+    if not reply:
+        raise redis.ConnectionError("no node of the cluster has a slot yet")
+    return True
+
+
 def receivers(client: redis.Redis, host: Host, channel: str, **options: Any) -> int:
     """How many subscribe to the channel. PUBLISH counts those of one node only."""
     count = 0

@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -126,8 +126,9 @@ class _Write:
             part = wanted[start : start + _LOCKED_AT_ONCE]
             with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
                 cursor.execute(_LOCK.format(values=", ".join(["(%s, 1)"] * len(part))), part)
-                for name, id, head in cursor.fetchall():
-                    self._locked[name] = _LockedStream(id, head, self._block)
+                found = cursor.fetchall()
+            self._locked |= {n: _LockedStream(id, head, self._block) for n, id, head in found}
+            self._skip_used([name for name, _, head in found if head == 1])
 
     def _stream(self, name: str) -> _LockedStream:
         self._forget_rolled_back()
@@ -139,11 +140,13 @@ class _Write:
         stream = self._stream(name)
         return stream.first + stream.appended
 
-    def skip(self, name: str, last: int) -> int:
-        stream = self._stream(name)
-        stream.first = last + 1
-        statements.fetch(_SET_HEAD, stream.first, stream.id)
-        return stream.first
+    def _skip_used(self, names: Collection[str]) -> None:
+        """Of streams that had no event, go on after what their rows say, whatever comes first."""
+        for used in _used if names else ():
+            for name, last in used(names).items():
+                stream = self._locked[name]
+                stream.first = last + 1
+                statements.fetch(_SET_HEAD, stream.first, stream.id)
 
     def append(self, name: str, event: wire.Event, own: wire.Own | None) -> int:
         stream = self._stream(name)
@@ -190,6 +193,15 @@ class _Write:
                 cursor.execute(
                     _STORE.format(values=", ".join(["(%s, %s, %s, %s)"] * len(part))), rows
                 )
+
+
+# Of streams without an event, the numbers that they may not give again (restoration.py).
+_used: list[Callable[[Collection[str]], Mapping[str, int]]] = []
+
+
+def goes_on_after(used: Callable[[Collection[str]], Mapping[str, int]]) -> None:
+    """Register who knows of streams that lost their events the last number to pass over."""
+    _used.append(used)
 
 
 # Django's connections belong to a thread, so does the block open on one.
@@ -256,11 +268,6 @@ def _limit_waiting() -> None:
 def next_seq(stream: str) -> int:
     """The seq that the next event appended to this stream will get; it must be locked."""
     return _open_write(stream).next_seq(stream)
-
-
-def skip(stream: str, last: int) -> int:
-    """Let a locked stream that has no event yet go on after `last`; return its next seq."""
-    return _open_write(stream).skip(stream, last)
 
 
 def append(stream: str, event: wire.Event, own: wire.Own | None = None) -> int:

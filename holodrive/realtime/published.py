@@ -66,9 +66,13 @@ class PublishedModel(HomeModel):
         abstract = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Connect while the class is made: earlier than any app can, even by the model's name."""
+        """Connect while the class is made: earlier than any app can, even by the model's name. And
+        go ahead of those that hear of every model, which may be connected already.
+        """
         super().__init_subclass__(**kwargs)
         post_save.connect(_publish, sender=cls)
+        with post_save.lock:
+            post_save.receivers.insert(0, post_save.receivers.pop())
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         fields = kwargs.get("update_fields")

@@ -55,7 +55,7 @@ class Client(RedisCacheClient):
     def _cluster(self) -> redis.RedisCluster | None:
         if (url := self._servers[0]) not in _known:
             with super().get_client() as plain:
-                is_cluster = bool(clusters.nodes(plain))
+                is_cluster = clusters.is_of_one(plain)
             _known[url] = is_cluster
         return _opened(url) if _known[url] else None
 

@@ -7,11 +7,12 @@ gets the number next. So every stream goes on, and every id is counted on, behin
 larger than anything that can have been lost.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from django.apps import apps
 from django.db import connection, models, transaction
-from django.db.models import F
+from django.db.models import F, Max
 
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
@@ -19,6 +20,7 @@ from holodrive.realtime.personal import in_batches
 
 GAP = 1_000_000_000  # of 2^53, up to which a number in JSON is exact: nine million restores
 
+_NUMBER = re.compile("[0-9]+")  # the id in a stream's name
 _LOOKED_AT = 1000  # of the newest numbered rows: a restore leaves the newest ones wrong
 _streams: list[tuple[Callable[[int], str], type[models.Model]]] = []
 _numbered: list[tuple[Callable[[int], str], type[models.Model], str]] = []
@@ -48,6 +50,28 @@ def behind() -> Iterator[str]:
             newest[stream_of(id)] = max(seq, newest.get(stream_of(id), 0))
         heads = log.heads(newest)
         yield from (name for name, seq in newest.items() if heads.get(name, 0) < seq)
+
+
+def ids_in(names: Collection[str], stream_of: Callable[[int], str]) -> list[int]:
+    """Return the ids whose streams are among these."""
+    numbers = {int(found[0]) for name in names if (found := _NUMBER.search(name))}
+    return [number for number in numbers if stream_of(number) in names]
+
+
+def _used(names: Collection[str]) -> dict[str, int]:
+    """Where streams without an event go on whose rows were restored without them (by `loaddata` of
+    chat alone): after a gap, so that no number is given twice and every client reloads.
+    """
+    last: dict[str, int] = {}
+    for stream_of, model, owner in _numbered:
+        ids = ids_in(names, stream_of)
+        rows = model._base_manager.filter(**{f"{owner}__in": ids}).values_list(owner)
+        for id, seq in rows.annotate(Max("seq")):  # none, without a query, for no ids
+            last[stream_of(id)] = seq + GAP
+    return last
+
+
+log.goes_on_after(_used)
 
 
 def owners() -> int:

@@ -15,7 +15,6 @@ from holodrive.environment.checks import wrong_settings
 from holodrive.environment.keys import VerifyingKey
 from holodrive.environment.kinds import Flag, Kind, Listed, Number, Seconds, Sizes, days
 from holodrive.environment.places import Bind, Dialled, Header, Host, Network, Origin
-from holodrive.environment.urls import RedisUrl
 from holodrive.realtime import keyring
 from holodrive.realtime.apps import DEFAULTS
 
@@ -45,7 +44,6 @@ _OTHERS: dict[str, Kind] = {
     "REALTIME_SOCKETS_PER_USER": Number(),
     "REALTIME_TRACING": Flag(),
     "REALTIME_UPLOADS": Sizes(),
-    "REDIS_URL": RedisUrl(),
     "WEBSOCKET_ALLOWED_ORIGINS": Listed(Origin()),
     "WEBSOCKET_HOST": Host(),
     "WEBSOCKET_PORT": Number(1, 65_535),

@@ -347,8 +347,8 @@ DEFENCES = (
     Defence(
         "times are read in whatever form the database writes them by default",
         "holodrive/settings.py",
-        '            "-c datestyle=iso",',
-        '            "",',
+        'f"-c datestyle=iso {_of_url}"',
+        'f"{_of_url}"',
         f"{_T}/test_postgresql.py::test_a_database_with_defaults_of_its_own_changes_nothing",
     ),
     Defence(

@@ -16,7 +16,7 @@ from holodrive.realtime.presence import Presence
 from holodrive.realtime.redis_cache import Cache
 from testing.client import wait_until
 from testing.patience import ANSWER, PATIENCE, patience
-from testing.services import Cluster, Valkey
+from testing.services import Cluster, Valkey, free_port
 
 KEY = "test:{presence}"
 FORMS = ["cluster", "first node", "second node"]
@@ -101,6 +101,7 @@ async def test_a_slot_that_moves_takes_presence_with_it(pair, cluster):
     try:
         with redis.Redis(port=there.port) as client:
             client.delete(*client.keys())  # as moved by a tool that loses them
+        cluster.command(here, "BUMPEPOCH")  # or the other's next ping takes the slot back
         for node in (here, there):
             cluster.command(node, "SETSLOT", clusters.key_slot(KEY.encode()), "NODE", id)
         pair.two.arrived(2)
@@ -110,10 +111,34 @@ async def test_a_slot_that_moves_takes_presence_with_it(pair, cluster):
         assert pair.one.roster.online([1, 2]) == pair.two.roster.online([1, 2]) == [1, 2]
     finally:
         with redis.Redis(port=here.port) as client:
-            client.delete(*client.keys())
+            client.flushall()
         id = cluster.command(there, "MYID")
+        cluster.command(there, "BUMPEPOCH")
         for node in (there, here):
             cluster.command(node, "SETSLOT", clusters.key_slot(KEY.encode()), "NODE", id)
+
+
+def test_a_node_that_is_asked_before_its_cluster_is_made_is_asked_again(tmp_path):
+    """As where containers start together: else no failed login would count until a restart."""
+    bus = str(free_port())  # by default 10,000 above the other, which may be no port
+    node = Valkey("--cluster-enabled", "yes", "--cluster-port", bus, "--dir", str(tmp_path))
+    try:
+        cache = Cache(node.url, {"OPTIONS": {"pool_class": "holodrive.realtime.redis_cache.Pool"}})
+        with pytest.raises(redis.ConnectionError, match="slot yet"):
+            cache.get("key")
+        with redis.Redis(port=node.port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        deadline = time.monotonic() + ANSWER
+        while True:
+            try:
+                cache.set_many({"one": 1, "two": 2})
+                break
+            except redis.RedisError:  # CLUSTERDOWN, for a moment
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert cache.get_many(["one", "two"]) == {"one": 1, "two": 2}
+    finally:
+        node.kill()
 
 
 @pytest.mark.parametrize("form", [*FORMS, "no cluster"])

@@ -234,6 +234,49 @@ def test_notes_loaded_without_their_stream_go_on_behind_the_gap(trip, make_user,
     assert second.seq == first.seq + restoration.GAP + 1
 
 
+def closed_and_opened(trip):
+    for status in ("closed", "open"):
+        trip.status = status
+        trip.save()
+
+
+def edited(trip):
+    message = trip.messages.latest("pk")
+    services.edit_message(
+        user=trip.rider, conversation_id=trip.pk, message_id=message.pk, text="other"
+    )
+
+
+def left(trip):
+    trip.participants.filter(user=trip.driver).delete()
+
+
+def noted(trip):
+    trip.notes.create(author=trip.rider, text="of another stream")
+
+
+@pytest.mark.parametrize("first", [closed_and_opened, edited, left, noted])
+def test_whatever_comes_first_in_a_stream_that_was_lost_is_behind_the_gap(trip, tmp_path, first):
+    say(trip, "one", "two", "three")
+    stream, before = f"conversation.{trip.pk}", Message.objects.latest("pk").seq
+    load(tmp_path, "chat")
+    trip.refresh_from_db()
+    first(trip)
+    say(trip, "four")
+    seqs = [event.seq for event in log.read(stream, 0, 10)]
+    assert seqs == [before + restoration.GAP + 1 + number for number in range(len(seqs))]
+    assert Message.objects.get(text="four").seq == seqs[-1]
+
+
+def test_so_are_notifications_that_were_loaded_without_their_stream(trip, tmp_path):
+    for title in "abc":
+        Notification.objects.create(recipient=trip.rider, title=title)
+    load(tmp_path, "notifications")
+    Notification.objects.notify([trip.rider, trip.driver], title="d")
+    streams = [f"user.{user.pk}" for user in (trip.rider, trip.driver)]
+    assert log.heads(streams) == dict(zip(streams, (restoration.GAP + 1, 1), strict=True))
+
+
 def test_a_new_conversation_begins_at_one(trip):
     assert (
         services.send_message(user=trip.rider, conversation_id=trip.pk, text="x").message.seq == 1

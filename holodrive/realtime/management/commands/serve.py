@@ -195,16 +195,15 @@ class Command(BaseCommand):
             for client in layer.clients(redis.Redis, socket_connect_timeout=2, socket_timeout=2):
                 with client:
                     client.ping()
-                    self._warn_of_one_node(client)
+                    self._warn_of_one_node(layer, client)
         except (redis.RedisError, OSError, ValueError) as problem:
             self.stderr.write(
                 f"warning: REDIS_URL does not answer ({problem}): events between processes "
                 f"take up to {settings.REALTIME_RECONCILE_SECONDS:g} s until it does"
             )
 
-    def _warn_of_one_node(self, client: redis.Redis) -> None:
-        url = str(settings.REDIS_URL)
-        if url.partition("+")[2].startswith("cluster") or len(clusters.nodes(client)) < 2:
+    def _warn_of_one_node(self, layer: ConfirmedPubSubLayer, client: redis.Redis) -> None:
+        if not layer.counts_all or len(clusters.nodes(client)) < 2:  # it names several
             return
         self.stderr.write(
             "warning: REDIS_URL names one node of a Redis Cluster: name several, "
