@@ -62,6 +62,23 @@ def test_an_edit_completes_no_number_either(trip, edited):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("My number begins with 90 123", MASK),
+        ("It begins with 90", "It begins with 90"),
+        ("My number is 901234567, call", f"My number is {MASK}, call"),
+        ("90 123 it begins with", "90 123 it begins with"),
+    ],
+)
+def test_words_are_not_edited_into_the_beginning_of_a_number(trip, text, expected):
+    first = send(trip.rider, trip, "ok").message
+    send(trip.rider, trip, "45 67")
+    edit = {"user": trip.rider, "conversation_id": trip.pk, "message_id": first.pk}
+    assert services.edit_message(**edit, text=text).message.text == expected
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_same_text_to_two_conversations_is_judged_in_each(trip, make_user):
     other = services.open_trip(rider=trip.rider, driver=make_user("driver"))
     send(trip.rider, trip, "90 123")
