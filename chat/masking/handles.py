@@ -45,7 +45,7 @@ _MAIL = [
 _NO_NAME = r"(?!(?:everyone|channel|support|admin|administrator|driver|rider|operator)\b)"
 _NAME = r"(?=[\w.]{5})[^\W\d]\w*+(?:\.\w++)*+"
 _APP = (
-    r"(?:telegram\w{0,4}|teleg[aeu]?|tg|тг|телег[аеу]|телеграм\w{0,4}|insta(?:gram\w{0,4})?|inst"
+    r"(?:telegram\w{0,4}|teleg[aeu]?|tg|тг|телег[аеу]|телеграм\w{0,4}|insta(?:gram\w{0,4})?|inst|ig"
     r"|инст[аеу]|инстаграм\w{0,4}|whats?app?|watsapp?|vatsapp?|ватсап|вотсап|ватцап|вацап|воцап|уатсап|viber|вайбер|skype|скайп|vk|вк|facebook|fb|фейсбук|snapchat|tiktok"
     r"|тикток|discord|wechat|imo|nick|nickname|ник)"
 )
@@ -68,6 +68,7 @@ _BEFORE = r"(?<![^\W\d])(?<![.-])(?:https?://)?"
 _MESSENGER = (
     r"(?:t\.me|tg\.me|tlgrm\.(?:ru|eu)|t-do\.ru|telega\.(?:at|one)|teleg\.(?:run|one)|telegram\.(?:me|dog)|telesco\.pe|wa\.(?:me|link)|m\.me|vk\.me|ig\.me|fb\.me|line\.me"
     r"|messenger\.com/t|discord\.com/(?:invite|users)|signal\.me|zalo\.me|imo\.im|viber\.(?:me|click)|vb\.me|matrix\.to|discord\.gg"
+    r"|signal\.group|linktr\.ee|taplink\.cc|icq\.im|tamtam\.chat|max\.ru"
     r"|(?:api|web|chat)\.whatsapp\.com|whatsapp\.com|chats\.viber\.com|join\.skype\.com)"
 )
 _SOCIAL = (
@@ -81,7 +82,7 @@ _CONTENT = (
     r"|(?:video|wall|photo|clip|album|topic|doc|market)-?\d)"
 )
 _LINKS = [
-    rf"{_BEFORE}(?:www\.)?{_MESSENGER}[/?#]{{1,3}}(?=[@+\w%]){_PATH}",
+    rf"{_BEFORE}(?:www\.)?{_MESSENGER}[/?#]{{1,3}}(?=[@+#\w%]){_PATH}",
     rf"{_BEFORE}(?!www\.)[a-z]\w{{3,31}}\.t\.me(?![\w-])(?:/{_PATH})?",
     rf"(?<![^\W\d])(?<![.-])(?:t|wa)\s{{0,2}}(?:{_DOT}|,|{_WORD_DOT})\s{{0,2}}me\s{{0,2}}(?:[/\\]|slesh|слеш|slash)"
     r"\s{0,2}[@+]?\w{4,32}",

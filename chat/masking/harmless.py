@@ -116,7 +116,10 @@ _NOUGHTS = re.compile(r"\d{1,3}(?:\D000)+")
 def _amounts(text: str, numbering: Numbering) -> Iterator[Shape]:
     for pattern in (_PRICED, _PRICE):
         for found in pattern.finditer(text):
-            for figure in _FIGURE.finditer(text, *found.span()):
+            figures = [*_FIGURE.finditer(text, *found.span())]
+            if _is_dialled([figure[0] for figure in figures], numbering):
+                continue
+            for figure in figures:
                 if _is_amount(figure[0], numbering):
                     yield Shape(*figure.span(), certain=True)
     for found in _THOUSANDS.finditer(text):
@@ -137,6 +140,17 @@ def _is_split(one: re.Match[str], next: re.Match[str], numbering: Numbering) -> 
     """Return whether two amounts are the halves of a number: `90 123, 4 567`."""
     digits = re.sub(r"\D", "", one[0] + next[0])
     return numbering.is_bare(digits) or numbering.code_first(digits) == len(digits)
+
+
+def _is_dialled(figures: list[str], numbering: Numbering) -> bool:
+    """Return whether figures in a row are a number with a currency after it: `90 123-45-67 sum`.
+    No prices have so few digits beside each other.
+    """
+    digits = [re.sub(r"\D", "", figure) for figure in figures]
+    rows = (digits[start:] for start in range(len(digits) - 1))
+    return any(
+        (len(row) > 2 or min(map(len, row)) < 3) and numbering.dials("".join(row)) for row in rows
+    )
 
 
 def _is_amount(figure: str, numbering: Numbering) -> bool:
