@@ -24,8 +24,9 @@ _HALF = r"[-+−]?\d{1,3}[.,]\d{4,15}"
 # With the zoom or the height that follows in links: `,17z`, `/16`, `!16z`.
 _ZOOM = r"(?:[,/]\d{1,3}(?:\.\d{1,2})?(?!\d|\.\d)|!\d{1,2}z)?"
 _PAIR = re.compile(
-    rf"(?<!\d)(?<!\d\.)({_HALF})([^\d•]{{1,24}}|!\d[a-z])({_HALF})(?!\d|\.\d){_ZOOM}"
+    rf"(?<!\d)(?<!\d\.)({_HALF})([^\d•]{{1,40}}|!\d[a-z])({_HALF})(?!\d|\.\d){_ZOOM}"
 )
+_ALONE = re.compile(r"(?<![\d+])(?<!\d[ .,])\d{2}\.\d{6,15}(?!\d|[ .,-]\d)")
 _MAP = re.compile(
     r"(?<!\w)(?:geo:|(?:[a-z]{2,20}://)?(?:[\w-]{1,63}\.){0,4}(?:maps?|google|comgooglemaps|goo"
     r"|yandex\w{0,4}|2gis|dgis|waze|openstreetmap|osm|osmand|here|bing|omaps|organicmaps|mapy)[.:/])"
@@ -36,7 +37,7 @@ _FARTHEST_NORTH = 75  # that anybody drives: beyond, it is a number spelled as a
 _MOBILE = range(88, 100)  # degrees that read as the code of a mobile number, in Siberia and Burma
 
 
-def _places(text: str) -> Iterator[Shape]:
+def _places(text: str, numbering: Numbering) -> Iterator[Shape]:
     maps = [found.span() for found in _MAP.finditer(text)] if _PAIR.search(text) else []
     for found in _PAIR.finditer(text):
         halves = [abs(float(found[part].replace(",", ".").replace("−", "-"))) for part in (1, 3)]
@@ -48,6 +49,9 @@ def _places(text: str) -> Iterator[Shape]:
         yield Shape(*found.span(), certain=True)
     for found in _DEGREES.finditer(text):
         yield Shape(*found.span(), certain=True)
+    for found in _ALONE.finditer(text):  # one half of a place: no mobile number is one
+        if not numbering.is_mobile(found[0].replace(".", "")):
+            yield Shape(*found.span(), certain=False)
 
 
 # Moments
@@ -245,7 +249,13 @@ def _links(text: str, numbering: Numbering) -> Iterator[Shape]:
 def shapes(text: str, numbering: Numbering) -> list[Shape]:
     """Return the shapes in a folded text, in no order. They may overlap."""
     hashes = (Shape(*found.span(), certain=False) for found in _HASH.finditer(text))
-    found = [*_places(text), *_moments(text), *_amounts(text, numbering), *_codes(text), *hashes]
+    found = [
+        *_places(text, numbering),
+        *_moments(text),
+        *_amounts(text, numbering),
+        *_codes(text),
+        *hashes,
+    ]
     if "/" in text:
         found += _links(text, numbering)
     return found
