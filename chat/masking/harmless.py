@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from chat.masking.numbering import Numbering
+from chat.masking.numbering import MOST_DIGITS, Numbering
 
 
 class Shape(NamedTuple):
@@ -44,7 +44,7 @@ def _places(text: str, numbering: Numbering) -> Iterator[Shape]:
         low, high = sorted(halves)
         plausible = low <= _FARTHEST_NORTH and high <= 180
         in_link = any(start <= found.start() < end for start, end in maps)
-        if not plausible or (not in_link and any(int(half) in _MOBILE for half in halves)):
+        if not plausible or (not in_link and _reads_as_mobile(found, numbering)):
             continue
         yield Shape(*found.span(), certain=True)
     for found in _DEGREES.finditer(text):
@@ -52,6 +52,19 @@ def _places(text: str, numbering: Numbering) -> Iterator[Shape]:
     for found in _ALONE.finditer(text):  # one half of a place: no mobile number is one
         if not numbering.is_mobile(found[0].replace(".", "")):
             yield Shape(*found.span(), certain=False)
+
+
+def _reads_as_mobile(pair: re.Match[str], numbering: Numbering) -> bool:
+    """Return whether a half has all digits of a mobile number, or both together the country's
+    code as well.
+    """
+    halves = [re.sub(r"[^\d.,]", "", pair[part]) for part in (1, 3)]
+    mobile = [int(re.split("[.,]", half)[0]) in _MOBILE for half in halves]
+    digits = [re.sub(r"\D", "", half) for half in halves]
+    longest = (len(one) for one, is_one in zip(digits, mobile, strict=True) if is_one)
+    return max(longest, default=0) >= min(numbering.lengths, default=MOST_DIGITS) or (
+        mobile[0] and numbering.code_first("".join(digits)) > 0
+    )
 
 
 # Moments
