@@ -1,5 +1,6 @@
 """Decides what a trip shows of a text: masking by the project's settings, and by what the same
-sender has just said. Ahead of the lock, which 4,000 characters would hold for a quarter second.
+sender has just said. Ahead of the lock, which 4,000 characters would hold for a quarter second; the
+parts of a number, of 40 at most, under it.
 """
 
 from collections.abc import Sequence
