@@ -1,5 +1,6 @@
 """Decides what a trip shows of a text: masking by the project's settings, and by what the same
-sender has just said. Ahead of the lock, which 4,000 characters would hold for a quarter second.
+sender has just said. Ahead of the lock, which 4,000 characters would hold for a quarter second; the
+parts of a number, of 40 at most, under it.
 """
 
 from collections.abc import Sequence
@@ -26,12 +27,16 @@ def as_shown(text: str, *, conversation_id: Any, sender_id: Any, message_id: int
     few digits are read together with those that the sender's messages beside it are.
     """
     where = settings.CHAT_PHONE_REGION, tuple(settings.CHAT_OWN_NUMBERS)
-    if not masking.is_part(text):
+    is_part = masking.is_part(text)
+    # Words with a few digits at their end may be edited into the beginning of a number.
+    may_begin = message_id is not None and any(map(str.isdigit, text))
+    if not is_part and not may_begin:
         return masking.masked(text, *where)
     rows = _recent(conversation_id, sender_id)
     before = [row for row in rows if message_id is None or row.pk < message_id]
     after = [row for row in reversed(rows) if message_id is not None and row.pk > message_id]
-    return masking.masked_among(_parts(before)[::-1], text, _parts(after), *where)
+    begun = _parts(before)[::-1] if is_part else []
+    return masking.masked_among(begun, text, _parts(after), *where)
 
 
 def _recent(conversation_id: Any, sender_id: Any) -> "list[Message]":

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from chat import audit, contacts, cursors, events, queue_events, rights
+from chat import audit, contacts, cursors, events, masking, queue_events, rights
 from chat.models import (
     Conversation,
     Message,
@@ -127,14 +127,15 @@ def send_messages(drafts: Sequence[Draft]) -> list[SentMessage | RealtimeError]:
 
 def _masked(drafts: Sequence[Draft], rooms: dict[int, _Room]) -> dict[int, tuple[str, str]]:
     """What masking makes of the text to each conversation that may need it, and of ids and names:
-    ahead of the lock.
+    ahead of the lock. Not of parts: what is stored until the lock is there may be read with them.
     """
     found = {}
     for draft in drafts:
         events.shared_id(draft.client_message_id)
         events.name_of(draft.user)
         room = rooms.get(draft.conversation_id)
-        if room is None or room.conversation.kind == Conversation.Kind.TRIP:
+        is_trip = room is None or room.conversation.kind == Conversation.Kind.TRIP
+        if is_trip and not masking.is_part(draft.text):
             hidden = contacts.as_shown(
                 draft.text,
                 conversation_id=draft.conversation_id,

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Subquery
 from django.utils import timezone
 
-from chat import contacts, cursors, events, queue_events, rights
+from chat import contacts, cursors, events, masking, queue_events, rights
 from chat.models import MEMBERS, Conversation, Message, Participant, is_support
 from chat.sending import (
     Draft,
@@ -119,9 +119,12 @@ def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str)
     """Change the text of one's own message, up to 15 minutes after it was sent. Raises NotFound,
     Forbidden, ConversationClosed.
     """
-    hidden = contacts.as_shown(
-        text, conversation_id=conversation_id, sender_id=user.pk, message_id=message_id
-    )
+    ahead = None
+    if not masking.is_part(text):  # those under the lock, with what is stored until then
+        hidden = contacts.as_shown(
+            text, conversation_id=conversation_id, sender_id=user.pk, message_id=message_id
+        )
+        ahead = text, hidden
     with log.writing(events.stream_of(conversation_id)):
         message = _own_message(user, conversation_id, message_id)
         if message.deleted_at:
@@ -133,7 +136,7 @@ def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str)
         # What it shows, sent back as it is, is no new text either.
         changed = text not in (message.text, message.as_sent)
         message.text = text if changed else message.text
-        message.masked_text = (text, hidden)
+        message.masked_text = ahead
         message.save(update_fields=["text", "edited_at"])
     return EditedMessage(message, changed)
 

@@ -43,6 +43,13 @@ SPELLINGS = [
     ("Gʻijduvon", "g`ijduvon", True),
     ("maʼno", "ma'no", True),
     ("rock’n’roll", "rock'n'roll", True),
+    # Dashes and quotation marks
+    ("e\u2011mail address", "e-mail", True),
+    ("Tashkent — Samarkand", "Tashkent - Samarkand", True),
+    ("five − two", "five - two", True),
+    ("«Chorsu» bozori", '"chorsu"', True),
+    ("“Korzinka” yonida", '"korzinka"', True),
+    ('"Makro" oldida', "„Makro“", True),
     # What takes no room
     ("за\u200bмок", "замок", True),
     ("soft\u00adware", "software", True),
@@ -73,6 +80,8 @@ SPELLINGS = [
     ("00 998 90 123 45 67", "901234567", True),
     ("90 123 45 67 only", "00998901234567", True),
     ("90–123–45–67", "901234567", True),
+    ("91;234;56;78", "912345678", True),
+    ("91#234#56#79", "91=234=56=79", True),
     ("90 \u2060123 45 67 glued", "901234567", True),
     ("٩٠ ١٢٣ ٤٥ ٦٧", "901234567", True),
     ("8 916 123-45-67", "+79161234567", True),

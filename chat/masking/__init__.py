@@ -18,6 +18,7 @@ MASK = "•••"
 _PASSES = 4  # a mask may let what stands beside it read as a contact; seen: one or two
 _LONGEST_PART = 40  # code points: three of a keycap
 _MOST_PARTS = 12  # beside a message: a number may come digit by digit
+_NEAR = 100  # code points of a text with words that its neighbour may go on with
 _MOST_IN_PART = 11  # digits: of a number without its last
 
 

@@ -45,8 +45,8 @@ _MAIL = [
 _NO_NAME = r"(?!(?:everyone|channel|support|admin|administrator|driver|rider|operator)\b)"
 _NAME = r"(?=[\w.]{5})[^\W\d]\w*+(?:\.\w++)*+"
 _APP = (
-    r"(?:telegram\w{0,4}|teleg|tg|тг|телег[аеу]|телеграм\w{0,4}|insta(?:gram\w{0,4})?|inst"
-    r"|инст[аеу]|инстаграм\w{0,4}|whats?app?|ватсап|вотсап|viber|вайбер|skype|скайп|vk|вк|facebook|fb|фейсбук|snapchat|tiktok"
+    r"(?:telegram\w{0,4}|teleg[aeu]?|tg|тг|телег[аеу]|телеграм\w{0,4}|insta(?:gram\w{0,4})?|inst|ig"
+    r"|инст[аеу]|инстаграм\w{0,4}|whats?app?|watsapp?|vatsapp?|ватсап|вотсап|ватцап|вацап|воцап|уатсап|viber|вайбер|skype|скайп|vk|вк|facebook|fb|фейсбук|snapchat|tiktok"
     r"|тикток|discord|wechat|imo|nick|nickname|ник)"
 )
 _AFTER_APP = rf"(?<![^\W\d]){_APP}(?!\w)[\s:=>–—-]"
@@ -56,7 +56,7 @@ _NAMES = [
     # After the name of an app: a digit, "_" or "@" tells a name, or that no more is said.
     rf"{_AFTER_APP}{{1,4}}@?(?P<name>(?=[a-z.]{{1,32}}[_\d])[a-z][a-z0-9_.]{{4,31}}(?<!\.))(?!\w)",
     rf"{_AFTER_APP}{{0,3}}[:=>–—-]\s?(?P<name>@?[a-z]\w{{1,30}}\.[a-z]\w{{0,30}})(?![\w.])",
-    rf"{_AFTER_APP}{{0,3}}:\s?(?P<name>[a-z][a-z\d]{{4,31}})(?=\s*(?:$|[\n.,;!?)]))",  # and no more
+    rf"{_AFTER_APP}{{0,3}}:\s?(?P<name>[a-z][a-z\d]{{4,31}})(?=\s*(?:$|[\n.,;!)]))",  # and no more
     rf"(?<![^\W\d]){_APP}[\s:=>–—-]{{0,4}}(?P<name>@[^\W\d]\w{{2,31}})(?!\w)",
     rf"(?:{_OPEN}(?:{_WORD_AT}|a|а){_SHUT}\s?|(?<![^\W\d])(?:соба[чк]к?а|soba(?:ch)?ka)\s)"
     r"(?=[a-z0-9.]{0,32}_)[a-z]\w{3,31}(?!\w)",
@@ -68,6 +68,7 @@ _BEFORE = r"(?<![^\W\d])(?<![.-])(?:https?://)?"
 _MESSENGER = (
     r"(?:t\.me|tg\.me|tlgrm\.(?:ru|eu)|t-do\.ru|telega\.(?:at|one)|teleg\.(?:run|one)|telegram\.(?:me|dog)|telesco\.pe|wa\.(?:me|link)|m\.me|vk\.me|ig\.me|fb\.me|line\.me"
     r"|messenger\.com/t|discord\.com/(?:invite|users)|signal\.me|zalo\.me|imo\.im|viber\.(?:me|click)|vb\.me|matrix\.to|discord\.gg"
+    r"|signal\.group|linktr\.ee|taplink\.cc|icq\.im|tamtam\.chat|max\.ru"
     r"|(?:api|web|chat)\.whatsapp\.com|whatsapp\.com|chats\.viber\.com|join\.skype\.com)"
 )
 _SOCIAL = (
@@ -81,7 +82,7 @@ _CONTENT = (
     r"|(?:video|wall|photo|clip|album|topic|doc|market)-?\d)"
 )
 _LINKS = [
-    rf"{_BEFORE}(?:www\.)?{_MESSENGER}[/?#]{{1,3}}(?=[@+\w%]){_PATH}",
+    rf"{_BEFORE}(?:www\.)?{_MESSENGER}[/?#]{{1,3}}(?=[@+#\w%]){_PATH}",
     rf"{_BEFORE}(?!www\.)[a-z]\w{{3,31}}\.t\.me(?![\w-])(?:/{_PATH})?",
     rf"(?<![^\W\d])(?<![.-])(?:t|wa)\s{{0,2}}(?:{_DOT}|,|{_WORD_DOT})\s{{0,2}}me\s{{0,2}}(?:[/\\]|slesh|слеш|slash)"
     r"\s{0,2}[@+]?\w{4,32}",
@@ -94,6 +95,7 @@ _LINKS = [
     r"(?<![^\W\d])(?:skype|xmpp|sips?|callto|mailto|facetime|facetime-audio):(?=[\w.+@:-]{5})"
     rf"{_PATH}",
     r"(?<![^\W\d])live:\.cid\.\w+",
+    r"(?<![^\W\d])(?:skype|скайп)[\s:=–—-]{0,3}(?P<name>live:[\w.]{4,40}(?<!\.))",
     rf"(?<![^\W\d])tg:(?=resolve|join|user|addlist|contact){_PATH}",
 ]
 

@@ -6,9 +6,10 @@ A shape excuses only what it covers whole, so that none of them opens a way arou
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
-from chat.masking.numbering import Numbering
+from chat.masking.numbering import MOST_DIGITS, Numbering
 
 
 class Shape(NamedTuple):
@@ -20,22 +21,50 @@ class Shape(NamedTuple):
 # Places
 
 _HALF = r"[-+−]?\d{1,3}[.,]\d{4,15}"
-_PAIR = re.compile(rf"(?<!\d)(?<!\d\.)({_HALF})([^\d•]{{1,24}}|!\d[a-z])({_HALF})(?!\d|\.\d)")
+# With the zoom or the height that follows in links: `,17z`, `/16`, `!16z`.
+_ZOOM = r"(?:[,/]\d{1,3}(?:\.\d{1,2})?(?!\d|\.\d)|!\d{1,2}z)?"
+_PAIR = re.compile(
+    rf"(?<!\d)(?<!\d\.)({_HALF})([^\d•]{{1,40}}|!\d[a-z])({_HALF})(?!\d|\.\d){_ZOOM}"
+)
+_ALONE = re.compile(r"(?<![\d+])(?<!\d[ .,])\d{2}\.\d{6,15}(?!\d|[ .,-]\d)")
+_MAP = re.compile(
+    r"(?<!\w)(?:geo:|(?:[a-z]{2,20}://)?(?:[\w-]{1,63}\.){0,4}(?:maps?|google|comgooglemaps|goo"
+    r"|yandex\w{0,4}|2gis|dgis|waze|openstreetmap|osm|osmand|here|bing|omaps|organicmaps|mapy)[.:/])"
+    r"[^\s•]+"
+)
 _DEGREES = re.compile(r"\d{1,3}°\s?\d{1,2}['′’]\s?\d{1,2}(?:[.,]\d{1,6})?(?:\"|”|''|′′)?")
 _FARTHEST_NORTH = 75  # that anybody drives: beyond, it is a number spelled as a latitude
 _MOBILE = range(88, 100)  # degrees that read as the code of a mobile number, in Siberia and Burma
 
 
-def _places(text: str) -> Iterator[Shape]:
+def _places(text: str, numbering: Numbering) -> Iterator[Shape]:
+    maps = [found.span() for found in _MAP.finditer(text)] if _PAIR.search(text) else []
     for found in _PAIR.finditer(text):
         halves = [abs(float(found[part].replace(",", ".").replace("−", "-"))) for part in (1, 3)]
         low, high = sorted(halves)
         plausible = low <= _FARTHEST_NORTH and high <= 180
-        if not plausible or any(int(half) in _MOBILE for half in halves):
+        in_link = any(start <= found.start() < end for start, end in maps)
+        if not plausible or (not in_link and _reads_as_mobile(found, numbering)):
             continue
         yield Shape(*found.span(), certain=True)
     for found in _DEGREES.finditer(text):
         yield Shape(*found.span(), certain=True)
+    for found in _ALONE.finditer(text):  # one half of a place: no mobile number is one
+        if not numbering.is_mobile(found[0].replace(".", "")):
+            yield Shape(*found.span(), certain=False)
+
+
+def _reads_as_mobile(pair: re.Match[str], numbering: Numbering) -> bool:
+    """Return whether a half has all digits of a mobile number, or both together the country's
+    code as well.
+    """
+    halves = [re.sub(r"[^\d.,]", "", pair[part]) for part in (1, 3)]
+    mobile = [int(re.split("[.,]", half)[0]) in _MOBILE for half in halves]
+    digits = [re.sub(r"\D", "", half) for half in halves]
+    longest = (len(one) for one, is_one in zip(digits, mobile, strict=True) if is_one)
+    return max(longest, default=0) >= min(numbering.lengths, default=MOST_DIGITS) or (
+        mobile[0] and numbering.code_first("".join(digits)) > 0
+    )
 
 
 # Moments
@@ -84,6 +113,19 @@ _WITH_CENTS = re.compile(
     r"(?<![\d.,+])(?:\d{1,3}(?:[ '’]\d{3}){1,4}[.,]\d\d|\d{1,3}(?:,\d{3}){1,4}\.\d\d"
     r"|\d{1,3}(?:\.\d{3}){1,4},\d\d)(?![.,\s]?\d)"
 )
+# Several in a row, each of thousands: `45 350, 9 990`, sums and columns.
+_THOUSAND = {
+    mark: rf"[1-9]\d{{0,2}}(?:{mark}\d{{3}}){{1,3}}" for mark in (" ", r"\.", ",", "['’‘ʻʼ]")
+}
+_LISTED = [
+    (
+        re.compile(one),
+        re.compile(
+            rf"(?<![\d.,+])(?<!\d )(?:{one}(?: ?(?:[;+=/–—-]|, ) ?|\n)){{1,40}}{one}(?! ?\d|[.,]\d)"
+        ),
+    )
+    for one in _THOUSAND.values()
+]
 _ROUND = re.compile(r"(?<![\d.,+])[1-9]\d{1,4}00(?!\d|[.,]\d)")
 _NOUGHTS = re.compile(r"\d{1,3}(?:\D000)+")
 
@@ -91,16 +133,41 @@ _NOUGHTS = re.compile(r"\d{1,3}(?:\D000)+")
 def _amounts(text: str, numbering: Numbering) -> Iterator[Shape]:
     for pattern in (_PRICED, _PRICE):
         for found in pattern.finditer(text):
-            for figure in _FIGURE.finditer(text, *found.span()):
+            figures = [*_FIGURE.finditer(text, *found.span())]
+            if _is_dialled([figure[0] for figure in figures], numbering):
+                continue
+            for figure in figures:
                 if _is_amount(figure[0], numbering):
                     yield Shape(*figure.span(), certain=True)
     for found in _THOUSANDS.finditer(text):
         is_round = found[0].endswith("00") and not numbering.dials(re.sub(r"\D", "", found[0]))
         if is_round or _NOUGHTS.fullmatch(found[0]):
             yield Shape(*found.span(), certain=False)
+    for one, several in _LISTED:
+        for row in several.finditer(text):
+            amounts = [*one.finditer(text, *row.span())]
+            if not any(_is_split(*pair, numbering) for pair in pairwise(amounts)):
+                yield from (Shape(*found.span(), certain=False) for found in amounts)
     for pattern in (_WITH_CENTS, _ROUND):
         for found in pattern.finditer(text):
             yield Shape(*found.span(), certain=False)
+
+
+def _is_split(one: re.Match[str], next: re.Match[str], numbering: Numbering) -> bool:
+    """Return whether two amounts are the halves of a number: `90 123, 4 567`."""
+    digits = re.sub(r"\D", "", one[0] + next[0])
+    return numbering.is_bare(digits) or numbering.code_first(digits) == len(digits)
+
+
+def _is_dialled(figures: list[str], numbering: Numbering) -> bool:
+    """Return whether figures in a row are a number with a currency after it: `90 123-45-67 sum`.
+    No prices have so few digits beside each other.
+    """
+    digits = [re.sub(r"\D", "", figure) for figure in figures]
+    rows = (digits[start:] for start in range(len(digits) - 1))
+    return any(
+        (len(row) > 2 or min(map(len, row)) < 3) and numbering.dials("".join(row)) for row in rows
+    )
 
 
 def _is_amount(figure: str, numbering: Numbering) -> bool:
@@ -116,6 +183,8 @@ _CARD = re.compile(
     r"(?<![\d+])(?=[3-6]|2[2-7]|8600|9860)(?:(?:\d{4}[ -]?){3}\d{4}(?:[ -]?\d{3})?|\d{4}[ -]?\d{6}"
     r"[ -]?\d{5})(?!\d)"
 )
+_UZBEK_CARD = re.compile(r"(?<![\d+])(?:8600|9860|5614)(?:([ -])\d{4}\1\d{4}\1\d{4}(?!\d))")
+_IBAN = re.compile(r"(?<!\w)[a-z]{2}\d\d(?: ?[\da-z]{4}){2,7}(?: ?[\da-z]{1,3})?(?!\w)")
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ADDRESS = re.compile(rf"(?<![\d.])(?:{_OCTET}\.){{3}}{_OCTET}(?::\d{{1,5}}|/\d\d?)?(?!\d|\.\d)")
 _AS_A_NUMBER = re.compile(r"\d\d\.\d{3}\.\d\d\.\d\d")  # 90.123.45.67
@@ -131,6 +200,7 @@ _PARCEL = re.compile(r"(?<!\w)[a-z]{2}\s?(\d{3})\s?(\d{3})\s?(\d{3})\s?[a-z]{2}(
 def _codes(text: str) -> Iterator[Shape]:
     for pattern, is_one in (
         (_CARD, _adds_up),
+        (_IBAN, _is_account),
         (_ADDRESS, lambda address: not _AS_A_NUMBER.fullmatch(address)),
         (_CHROME, bool),
         (_UUID, bool),
@@ -141,12 +211,20 @@ def _codes(text: str) -> Iterator[Shape]:
         for found in pattern.finditer(text):
             if is_one(found[0]):
                 yield Shape(*found.span(), certain=True)
+    for found in _UZBEK_CARD.finditer(text):  # a digit may be mistyped
+        yield Shape(*found.span(), certain=False)
 
 
 def _adds_up(card: str) -> bool:
     """Check a card by Luhn's rule (ISO/IEC 7812)."""
     digits = [int(one) for one in card if one.isdigit()][::-1]
     return sum(digits[::2] + [sum(divmod(2 * one, 10)) for one in digits[1::2]]) % 10 == 0
+
+
+def _is_account(iban: str) -> bool:
+    """Check the two digits that ISO 13616 prescribes."""
+    code = iban.replace(" ", "")
+    return int("".join(str(int(sign, 36)) for sign in code[4:] + code[:4])) % 97 == 1
 
 
 def _is_parcel(code: str) -> bool:
@@ -184,7 +262,13 @@ def _links(text: str, numbering: Numbering) -> Iterator[Shape]:
 def shapes(text: str, numbering: Numbering) -> list[Shape]:
     """Return the shapes in a folded text, in no order. They may overlap."""
     hashes = (Shape(*found.span(), certain=False) for found in _HASH.finditer(text))
-    found = [*_places(text), *_moments(text), *_amounts(text, numbering), *_codes(text), *hashes]
+    found = [
+        *_places(text, numbering),
+        *_moments(text),
+        *_amounts(text, numbering),
+        *_codes(text),
+        *hashes,
+    ]
     if "/" in text:
         found += _links(text, numbering)
     return found

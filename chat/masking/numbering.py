@@ -76,7 +76,7 @@ class Numbering:
                     return len(whole)
         return 0
 
-    def _is_mobile(self, digits: str) -> bool:
+    def is_mobile(self, digits: str) -> bool:
         """Leave landlines out: they would double what random digits match."""
         if self.is_bare(digits):
             return _is_mobile(digits, self.region)
@@ -89,7 +89,7 @@ class Numbering:
             if start in ends:
                 for count in self.counts:
                     piece = digits[start : start + count]
-                    if len(piece) == count and self._is_mobile(piece):
+                    if len(piece) == count and self.is_mobile(piece):
                         ends.add(start + count)
         return len(digits) in ends
 

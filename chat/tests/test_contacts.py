@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from chat import services
+from chat import sending, services
 from chat.masking import MASK
 from chat.models import Message
 from holodrive.realtime.models import Event
@@ -27,6 +27,35 @@ def test_a_number_in_several_messages_is_hidden_from_where_it_is_complete(trip):
     assert [*rows] == [("90 123", ""), ("45", ""), (MASK, "67")]
     assert not Event.objects.filter(text__contains='"67"').exists()
     assert send(trip.rider, trip, "12").message.text == "12"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_parts_that_are_sent_at_once_see_each_other(trip, monkeypatch):
+    """The one is stored while the other waits for the lock."""
+    ahead_of_the_lock = sending._masked
+
+    def meanwhile(drafts, rooms):
+        found = ahead_of_the_lock(drafts, rooms)
+        if drafts[0].text == "45 67":
+            send(trip.rider, trip, "90 123")
+        return found
+
+    monkeypatch.setattr(sending, "_masked", meanwhile)
+    assert send(trip.rider, trip, "45 67").message.text == MASK
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_part_is_edited_beside_what_is_sent_meanwhile(trip, monkeypatch):
+    first = send(trip.rider, trip, "ok").message
+    own_message = services._own_message
+
+    def meanwhile(*found):
+        send(trip.rider, trip, "45 67")
+        return own_message(*found)
+
+    monkeypatch.setattr(services, "_own_message", meanwhile)
+    edit = {"user": trip.rider, "conversation_id": trip.pk, "message_id": first.pk}
+    assert services.edit_message(**edit, text="90 123").message.text == MASK
 
 
 @pytest.mark.django_db(transaction=True)
@@ -59,6 +88,23 @@ def test_an_edit_completes_no_number_either(trip, edited):
     ]
     edit = {"user": trip.rider, "conversation_id": trip.pk, "message_id": messages[edited].pk}
     assert services.edit_message(**edit, text=parts[edited]).message.text == MASK
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("My number begins with 90 123", MASK),
+        ("It begins with 90", "It begins with 90"),
+        ("My number is 901234567, call", f"My number is {MASK}, call"),
+        ("90 123 it begins with", "90 123 it begins with"),
+    ],
+)
+def test_words_are_not_edited_into_the_beginning_of_a_number(trip, text, expected):
+    first = send(trip.rider, trip, "ok").message
+    send(trip.rider, trip, "45 67")
+    edit = {"user": trip.rider, "conversation_id": trip.pk, "message_id": first.pk}
+    assert services.edit_message(**edit, text=text).message.text == expected
 
 
 @pytest.mark.django_db(transaction=True)

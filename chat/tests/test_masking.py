@@ -281,37 +281,40 @@ def in_a_transaction(monkeypatch):
     return seen
 
 
+LONG_SECRET = f"\u00a0Call me, please: {SECRET}"  # parts of a number are read under the lock
+
+
 def _saved(trip):
-    Message(conversation=trip, sender=trip.rider, text=f"\u00a0{SECRET}").save()
+    Message(conversation=trip, sender=trip.rider, text=LONG_SECRET).save()
 
 
 def _saved_by_its_id(trip):
-    Message(conversation_id=trip.pk, sender=trip.rider, text=f"\u00a0{SECRET}").save()
+    Message(conversation_id=trip.pk, sender=trip.rider, text=LONG_SECRET).save()
 
 
 def _saved_together(trip):
-    Message.save_together([Message(conversation=trip, sender=trip.rider, text=f"\u00a0{SECRET}")])
+    Message.save_together([Message(conversation=trip, sender=trip.rider, text=LONG_SECRET)])
 
 
 def _sent(trip):
-    send(trip.rider, trip, f"\u00a0{SECRET}")
+    send(trip.rider, trip, LONG_SECRET)
 
 
 def _sent_by_a_socket(trip):
-    draft = services.Draft(trip.rider, trip.pk, f"\u00a0{SECRET}", was_let_in=True)
+    draft = services.Draft(trip.rider, trip.pk, LONG_SECRET, was_let_in=True)
     services.send_messages([draft])
 
 
 def _edited(trip):
     message = send(trip.rider, trip, "Hi").message
     edit = {"user": trip.rider, "conversation_id": trip.pk, "message_id": message.pk}
-    services.edit_message(**edit, text=f"\u00a0{SECRET}")
+    services.edit_message(**edit, text=LONG_SECRET)
 
 
 def _edited_in_the_admin(trip):
     send(trip.rider, trip, "Hi")
     row = Message.objects.get()
-    row.text = f"\u00a0{SECRET}"
+    row.text = LONG_SECRET
     row.save()
 
 
@@ -331,7 +334,7 @@ def _edited_in_the_admin(trip):
 def test_a_text_is_looked_through_once_and_before_the_lock(write, trip, in_a_transaction):
     write(trip)
     assert in_a_transaction == [False]
-    assert Message.objects.get().original == f"\u00a0{SECRET}"
+    assert Message.objects.get().original == LONG_SECRET
 
 
 @pytest.mark.django_db(transaction=True)

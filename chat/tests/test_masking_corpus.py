@@ -335,6 +335,7 @@ def test_other_texts_are_no_part_of_a_number(text: str) -> None:
         (["95 000"], "1500", [], "1500"),
         (["12"], "45 67", [], "45 67"),
         (["12"], "901234567", [], MASK),
+        (["so " * 1300 + "my number is 90 123"], "45 67", [], MASK),
     ],
 )
 def test_a_number_in_several_texts_is_hidden_where_it_is_complete(

@@ -17,6 +17,8 @@ _APOSTROPHES += "\ua78b\ua78c\uff07\uff40"
 _NO_APOSTROPHES = dict.fromkeys(map(ord, _APOSTROPHES))
 # Latin letters whose stroke, or second half, Unicode does not take apart.
 _LETTERS = {"ı": "i", "ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe"}
+# Signs that keyboards put in place of the plain ones. (Dashes are a category of Unicode's.)
+_PLAIN = {**_LETTERS, "\u2212": "-", **dict.fromkeys("«»“”„‟〝〞", '"')}
 # Combining marks that take no room (Mn), enclose (Me); format characters and controls.
 _UNSEEN = {"Mn", "Me", "Cf", "Cc"}
 _CACHED = 0x3000  # alphabets; above are tens of thousands of ideographs
@@ -26,7 +28,7 @@ LONGEST = 20_000  # characters that are stored: of 4,000, folding can make 72,00
 # off would only have narrowed the search.
 LONGEST_PHRASE, MOST_WORDS = 10_000, 50
 
-_BETWEEN = r"[ .,()/_*+:|~\-\u00b7\u2010-\u2015\u2212]{0,3}"  # the digits of one number
+_BETWEEN = r"[ .,;()/_*+=#:|~\-\u00b7\u2010-\u2015\u2212]{0,3}"  # the digits of one number
 _RUN = re.compile(rf"[+(]{{0,2}}[0-9](?:{_BETWEEN}[0-9]){{4,}}")
 _NUMBER = re.compile(rf"[+( ]{{0,3}}[0-9](?:{_BETWEEN}[0-9]){{6,}}[ ).]{{0,3}}")
 _NATIONAL = 9  # digits that a number has in common with or without its country and trunk code
@@ -47,8 +49,10 @@ def _sign(sign: str) -> str | int | None:
         return " "
     if sign in _APOSTROPHES or unicodedata.category(sign) in _UNSEEN:
         return None
+    if unicodedata.category(sign) == "Pd":
+        return "-"
     digit = unicodedata.decimal(sign, None)
-    return str(digit) if digit is not None else _LETTERS.get(sign, ord(sign))
+    return str(digit) if digit is not None else _PLAIN.get(sign, ord(sign))
 
 
 _SIGNS = _Signs()
