@@ -2079,6 +2079,13 @@ DEFENCES = (
         "chat/tests/test_search.py::test_what_was_taken_back_leaves_nothing_to_find",
     ),
     Defence(
+        "an upsert changes what a search finds",
+        f"{_R}/searchable.py",
+        "            update_fields = with_folded(self.model, update_fields)",
+        "            pass",
+        "chat/tests/test_search.py::test_an_upsert_is_followed",
+    ),
+    Defence(
         "a save of one field stores what is folded of it",
         f"{_R}/searchable.py",
         '            kwargs["update_fields"] = with_folded(type(self), fields)',
