@@ -340,8 +340,7 @@ class ReadOnly:
         with closing(http.client.HTTPConnection(self.server.address, timeout=ANSWER)) as connection:
             connection.request(method, path, body if method == "POST" else None, headers)
             answer = connection.getresponse()
-            answer.read()
-            return answer
+            return answer, answer.read().decode()
 
 
 @pytest.fixture(scope="module")
@@ -514,14 +513,15 @@ PAGES = [
 @pytest.mark.parametrize(("method", "path", "fields", "status"), PAGES)
 def test_a_page_of_the_admin_is_shown_or_said_to_come_later(standby, method, path, fields, status):
     path = path.format_map(standby.people)
-    answer = standby.page(method, path, fields, f"sessionid={standby.people['session']}")
+    answer, text = standby.page(method, path, fields, f"sessionid={standby.people['session']}")
     assert answer.status == status
     assert (answer.headers["Retry-After"] is not None) is (status == 503)
+    assert ("takes no changes" in text) is (status == 503)
 
 
 def test_a_login_to_the_admin_is_said_to_come_later(standby):
-    assert standby.page("GET", "/admin/login/").status == 200
-    answer = standby.page("POST", "/admin/login/", LOGIN | {"username": "admin"})
+    assert standby.page("GET", "/admin/login/")[0].status == 200
+    answer, _ = standby.page("POST", "/admin/login/", LOGIN | {"username": "admin"})
     assert (answer.status, answer.headers["Retry-After"] is not None) == (503, True)
 
 
@@ -538,6 +538,21 @@ def test_a_command_ends_in_one_line(plain, people, command):
     run = manage(url, *command)
     assert run.returncode == 1
     assert "read-only transaction" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ({"default_transaction_read_only": "on"}, "read-only transaction"),
+        ({"search_path": "nowhere"}, "no schema has been selected"),
+    ],
+)
+def test_so_does_the_first_migration_where_no_table_can_be_made(cluster, setting, why):
+    url = cluster.create(f"without_{next(iter(setting))}", recipe(), **setting)
+    run = manage(url, "migrate")
+    assert run.returncode == 1
+    assert why in run.stderr.splitlines()[-1]
     assert "Traceback" not in run.stderr
 
 
