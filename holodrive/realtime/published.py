@@ -76,7 +76,16 @@ class PublishedModel(HomeModel):
             along = (self.sets_along.get(field, ()) for field in fields)
             kwargs["update_fields"] = {*fields, *chain.from_iterable(along)}
         with log.writing(*self.streams()):
+            if fields is None:
+                self._load_along()
             super().save(*args, **kwargs)
+
+    def _load_along(self) -> None:
+        """Django does not store what a query has deferred, even if a receiver has set it."""
+        deferred = self.get_deferred_fields()
+        for field, along in self.sets_along.items():
+            for name in () if field in deferred else deferred.intersection(along):
+                getattr(self, name)
 
     @classmethod
     def save_together(cls, rows: Sequence[Self]) -> None:

@@ -221,8 +221,8 @@ DEFENCES = (
     Defence(
         "a save locks its streams before it writes its row",
         f"{_R}/published.py",
-        "        with log.writing(*self.streams()):\n            super().save(*args, **kwargs)",
-        "        super().save(*args, **kwargs)",
+        "        with log.writing(*self.streams()):\n            if fields is None:",
+        "        if True:\n            if fields is None:",
         f"{_T}/test_log.py::test_each_save_is_one_event_with_the_next_number",
     ),
     Defence(
@@ -2077,6 +2077,14 @@ DEFENCES = (
         "    for field in folded_fields(model):\n        if field.name in values",
         "    for field in ():\n        if field.name in values",
         "chat/tests/test_search.py::test_what_was_taken_back_leaves_nothing_to_find",
+    ),
+    Defence(
+        "a row that was read in part stores all that its receivers set",
+        f"{_R}/published.py",
+        "                self._load_along()",
+        "                pass",
+        "chat/tests/test_masking.py"
+        "::test_a_row_of_which_a_part_was_read_stores_the_original_along",
     ),
     Defence(
         "an upsert changes what a search finds",
