@@ -2079,6 +2079,13 @@ DEFENCES = (
         "chat/tests/test_search.py::test_what_was_taken_back_leaves_nothing_to_find",
     ),
     Defence(
+        "the admin's pages ask for permissions where these are written",
+        f"{_R}/admin_lookups.py",
+        "        with routing.fresh_reads():\n            return super().has_view_permission",
+        "        if True:\n            return super().has_view_permission",
+        "holodrive/realtime/tests/test_routing.py::test_so_does_every_page_of_our_admin",
+    ),
+    Defence(
         "a row that was read in part stores all that its receivers set",
         f"{_R}/published.py",
         "                self._load_along()",
