@@ -226,8 +226,9 @@ def writing(*names: str) -> Iterator[None]:
                 write.store()
             finally:
                 _thread.write = None
-    except Exception:
+    except Exception as problem:
         if write is None or not write.is_committed:
+            faults.expose(problem)
             raise
         # Nobody may take it for undone, and do it again.
         logger.exception("This is stored, but what another app does behind the commit failed")

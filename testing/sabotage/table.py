@@ -2086,6 +2086,14 @@ DEFENCES = (
         "holodrive/realtime/tests/test_routing.py::test_so_does_every_page_of_our_admin",
     ),
     Defence(
+        "a receiver that goes on in an aborted transaction fails alone, with a traceback",
+        f"{_R}/log.py",
+        "            faults.expose(problem)",
+        "            pass",
+        f"{_R}/tests/test_faults.py"
+        "::test_an_error_that_was_caught_inside_a_transaction_is_a_bug",
+    ),
+    Defence(
         "a row that was read in part stores all that its receivers set",
         f"{_R}/published.py",
         "                self._load_along()",

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, InternalError, OperationalError
+from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 
-from holodrive.realtime import database, faults
+from holodrive.realtime import database, faults, log
 from holodrive.realtime.faults import DISK_FULL, FAULTS, READ_ONLY, Writes
 
 RACE = "race"  # tried again at once
@@ -58,6 +59,17 @@ def test_a_fault_is_classified_by_its_code(state, kind):
 @pytest.mark.parametrize("state", BUGS)
 def test_a_bug_is_no_fault(state):
     assert not isinstance(raised(state), FAULTS)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("state", "kind"), [("25P02", TransactionManagementError), ("XX000", InternalError)]
+)
+def test_an_error_that_was_caught_inside_a_transaction_is_a_bug(state, kind):
+    """Else all the messages that share it would be `unavailable`, and nothing would say why."""
+    with pytest.raises(kind) as found, log.writing("conversation.1"):
+        raise raised(state)
+    assert isinstance(found.value, FAULTS) is (state == "XX000")
 
 
 @pytest.mark.parametrize(
