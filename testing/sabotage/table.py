@@ -347,9 +347,16 @@ DEFENCES = (
     Defence(
         "times are read in whatever form the database writes them by default",
         "holodrive/settings.py",
-        '            "-c datestyle=iso",',
-        '            "",',
+        '            "-c datestyle=iso -c ',
+        '            "-c ',
         f"{_T}/test_postgresql.py::test_a_database_with_defaults_of_its_own_changes_nothing",
+    ),
+    Defence(
+        "the server ends no session that the pool keeps",
+        "holodrive/settings.py",
+        " -c idle_session_timeout=0",
+        "",
+        f"{_T}/test_postgresql.py::test_sessions_that_the_pool_keeps_are_not_ended",
     ),
     Defence(
         "nobody waits long for a transaction that hangs",

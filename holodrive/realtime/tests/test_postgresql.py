@@ -236,6 +236,7 @@ ODD = {
     "default_transaction_deferrable": "on",
     "default_transaction_isolation": "serializable",
     "extra_float_digits": "0",
+    "idle_session_timeout": "1s",
     "intervalstyle": "sql_standard",
     "lock_timeout": "0",
     "row_security": "off",
@@ -264,6 +265,15 @@ def test_a_database_with_defaults_of_its_own_changes_nothing(serve, people):
     _, page = server.request("GET", "/api/notifications/", headers=bearer(people["rider"]))
     assert page["results"][-1]["title"] == "Ж" * 120  # more bytes than its column has characters
     assert "The database did not do it" not in server.log()
+
+
+def test_sessions_that_the_pool_keeps_are_not_ended(cluster, plain):
+    """With 1 s, whoever waited between two tries of the pool found none that lived: all was 503."""
+    url = cluster.create("impatient", "TEMPLATE plain", idle_session_timeout="1s")
+    show = "from django.db import connection as c; q = c.cursor(); "
+    show += "q.execute('SHOW idle_session_timeout'); print(q.fetchone()[0])"
+    run = manage(url, "shell", "--no-imports", "-c", show)
+    assert (run.stdout.strip(), run.returncode) == ("0", 0)
 
 
 def test_a_serialization_failure_is_tried_again(cluster, plain, django_db_blocker):
