@@ -2108,6 +2108,14 @@ DEFENCES = (
         "chat/tests/test_erasure.py::test_nor_of_somebody_whose_id_is_sent_as_text",
     ),
     Defence(
+        "a session that is read-only ends behind its request, also without a pool",
+        f"{_R}/database.py",
+        "    connection.close_at = now  # what Django",
+        "    # what Django",
+        f"{_R}/tests/test_faults.py"
+        "::test_without_a_pool_a_read_only_session_ends_behind_its_request",
+    ),
+    Defence(
         "a row that was read in part stores all that its receivers set",
         f"{_R}/published.py",
         "                self._load_along()",

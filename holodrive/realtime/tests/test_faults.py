@@ -6,7 +6,13 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
-from django.db import DatabaseError, InternalError, OperationalError
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InternalError,
+    OperationalError,
+    connections,
+)
 from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 
@@ -126,6 +132,18 @@ class Pool:
 
     def drain(self):
         self.drained += 1
+
+
+@pytest.mark.parametrize(("state", "is_kept"), [("25006", False), ("53100", True)])
+def test_without_a_pool_a_read_only_session_ends_behind_its_request(
+    writes, monkeypatch, state, is_kept
+):
+    """Else it would refuse writes for CONN_MAX_AGE, for ever by None."""
+    here = connections[DEFAULT_DB_ALIAS]
+    monkeypatch.setattr(here, "close_at", None)
+    database.unavailable(raised(state))
+    closes_at = here.close_at
+    assert (closes_at is None) if is_kept else (closes_at <= time.monotonic())
 
 
 def test_a_read_only_database_renews_the_pool_but_not_at_every_write(writes, monkeypatch):
