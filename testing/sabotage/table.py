@@ -2116,6 +2116,14 @@ DEFENCES = (
         "::test_without_a_pool_a_read_only_session_ends_behind_its_request",
     ),
     Defence(
+        "who only reads is answered though each request saves the session",
+        f"{_R}/middleware.py",
+        "        if not isinstance(problem.__context__, FAULTS):\n            raise",
+        "        raise",
+        f"{_R}/tests/test_faults.py"
+        "::test_who_only_reads_is_answered_though_each_request_saves_the_session",
+    ),
+    Defence(
         "a row that was read in part stores all that its receivers set",
         f"{_R}/published.py",
         "                self._load_along()",

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import (
     DEFAULT_DB_ALIAS,
     DatabaseError,
@@ -155,3 +157,28 @@ def test_a_read_only_database_renews_the_pool_but_not_at_every_write(writes, mon
     for _ in range(5):
         database.note(raised("25006"))
     assert pool.drained == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("state", "status", "said"),
+    [("25006", 200, READ_ONLY), ("53100", 200, DISK_FULL), ("", 400, None)],
+)
+def test_who_only_reads_is_answered_though_each_request_saves_the_session(
+    writes, settings, client, make_user, monkeypatch, state, status, said
+):
+    """Not if the session is gone, for which Django raises the same."""
+
+    def save(self, must_create=False):
+        try:
+            if state:
+                raise raised(state)
+        except DatabaseError:
+            raise UpdateError  # noqa: B904 - as Django does
+        raise UpdateError
+
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    client.force_login(make_user("rider"))
+    monkeypatch.setattr(SessionStore, "save", save)
+    assert client.get("/api/me/").status_code == status
+    assert writes.refusal() == said
