@@ -2124,6 +2124,13 @@ DEFENCES = (
         "::test_who_only_reads_is_answered_though_each_request_saves_the_session",
     ),
     Defence(
+        "a proxy of a model publishes as the model does",
+        f"{_R}/published.py",
+        "            signal.connect(function, sender=sender)",
+        "            pass",
+        "chat/tests/test_proxies.py::test_a_proxy_publishes_what_its_model_does",
+    ),
+    Defence(
         "a row that was read in part stores all that its receivers set",
         f"{_R}/published.py",
         "                self._load_along()",
