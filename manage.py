@@ -15,11 +15,13 @@ def main() -> None:
         _ = settings.INSTALLED_APPS  # reads the environment now: one line if it is wrong
     except ImproperlyConfigured as wrong:
         sys.exit(f"error: {wrong}")
+    from django.db.migrations.exceptions import MigrationSchemaMissing
+
     from holodrive.realtime.faults import FAULTS
 
     try:
         execute_from_command_line(sys.argv)
-    except FAULTS as problem:  # such as read-only
+    except (*FAULTS, MigrationSchemaMissing) as problem:  # such as read-only
         if "--traceback" in sys.argv:
             raise
         sys.exit(f"error: the database did not do it: {' '.join(str(problem).split())}")

@@ -23,6 +23,7 @@ from chat.models import (
     may_reply,
 )
 from holodrive.realtime import log, names
+from holodrive.realtime.admin_lookups import FreshRights
 from holodrive.realtime.form_fields import SeenField
 from holodrive.realtime.wire import whole_number
 
@@ -42,7 +43,7 @@ class ParticipantForm(forms.ModelForm):
                 self.fields[name].disabled = True
 
 
-class ParticipantInline(admin.TabularInline):
+class ParticipantInline(FreshRights, admin.TabularInline):
     model = Participant
     form = ParticipantForm
     extra = 0

@@ -21,12 +21,12 @@ from chat.models import (
 )
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
-from holodrive.realtime.published import publishes
+from holodrive.realtime.published import publishes, receiver_of
 from holodrive.realtime.routing import only_home, require_home
 from holodrive.realtime.wire import timestamp
 
 
-@receiver(pre_save, sender=Message)
+@receiver_of(pre_save, Message)
 def complete(
     instance: Message, raw: bool = False, update_fields: Any = None, **kwargs: Any
 ) -> None:
@@ -88,7 +88,7 @@ def publish(
         log.append(stream, events.message_edited(instance, instance.edited_at))
 
 
-@receiver(pre_delete, sender=Participant)
+@receiver_of(pre_delete, Participant)
 def remove(instance: Participant, using: str, origin: Any = None, **kwargs: Any) -> None:
     """However the row goes (admin, queryset, with its conversation or user); before it does, since
     every writer takes the stream first and the row then.
@@ -97,7 +97,8 @@ def remove(instance: Participant, using: str, origin: Any = None, **kwargs: Any)
     stream = events.stream_of(instance.conversation_id)
     with log.writing(stream):
         log.append(stream, events.ParticipantRemoved(user_id=instance.user_id))
-        if isinstance(origin, Participant) or getattr(origin, "model", None) is Participant:
+        kind = getattr(origin, "model", type(origin))  # of a queryset, or of the row
+        if issubclass(kind, Participant):
             FormerParticipant.objects.get_or_create(
                 pk=instance.pk,
                 defaults={
@@ -108,7 +109,7 @@ def remove(instance: Participant, using: str, origin: Any = None, **kwargs: Any)
             )
 
 
-@receiver(post_delete, sender=Conversation)
+@receiver_of(post_delete, Conversation)
 def forget_streams(instance: Conversation, using: str, **kwargs: Any) -> None:
     """What was said there goes with it, out of the log too; once its last events are out."""
     require_home(Conversation, using)
@@ -116,7 +117,7 @@ def forget_streams(instance: Conversation, using: str, **kwargs: Any) -> None:
     transaction.on_commit(lambda: Stream.objects.filter(name__in=streams).delete(), robust=True)
 
 
-@receiver(pre_save, sender=Note)
+@receiver_of(pre_save, Note)
 def complete_note(
     instance: Note, raw: bool = False, update_fields: Any = None, **kwargs: Any
 ) -> None:
@@ -145,7 +146,7 @@ def publish_note(instance: Note, created: bool, raw: bool = False, **kwargs: Any
         log.append(stream, edited)
 
 
-@receiver(pre_save, sender=Conversation)
+@receiver_of(pre_save, Conversation)
 def remember_what_is_known(instance: Conversation, raw: bool = False, **kwargs: Any) -> None:
     """The stream is locked here, so what is read now is what the last event said."""
     instance._known = (  # type: ignore[attr-defined]
@@ -153,7 +154,7 @@ def remember_what_is_known(instance: Conversation, raw: bool = False, **kwargs: 
     )
 
 
-@receiver(post_save, sender=Conversation)
+@receiver_of(post_save, Conversation)
 def publish_conversation(
     instance: Conversation, created: bool, raw: bool = False, **kwargs: Any
 ) -> None:
@@ -178,7 +179,7 @@ def publish_conversation(
         services.tell_assignee(row, instance.changed_by)
 
 
-@receiver(post_save, sender=Participant)
+@receiver_of(post_save, Participant)
 def join(instance: Participant, created: bool, raw: bool = False, **kwargs: Any) -> None:
     """The queue shows who it is that asks."""
     if created and not raw and instance.conversation.kind == Conversation.Kind.SUPPORT:

@@ -210,11 +210,12 @@ else:
         "OPTIONS": {
             "pool": {"min_size": 2, "max_size": 2 * REALTIME_DATABASE_THREADS, "timeout": 5},
             # They win over ALTER DATABASE and ALTER ROLE. Another isolation would fail transactions
-            # that meet (40001); psycopg reads times in ISO alone. The level holds through PgBouncer
-            # as well, which ignores "options".
+            # that meet (40001), psycopg reads times in ISO alone, and of sessions that the server
+            # has ended the pool tries one after another, with seconds in between. The level holds
+            # through PgBouncer as well, which ignores "options".
             "isolation_level": IsolationLevel.READ_COMMITTED,
             "options": "-c lock_timeout=2s -c default_transaction_isolation=read\\ committed "
-            f"-c datestyle=iso {_of_url}",
+            f"-c datestyle=iso -c idle_session_timeout=0 {_of_url}",
             **_url_options,
         },
     }

@@ -126,8 +126,9 @@ def _remember(request: HttpRequest, progress: dict[str, Any]) -> None:
     try:
         request.session.save()
     except UpdateError as problem:
-        if isinstance(problem.__context__, FAULTS):
-            raise problem.__context__ from None
+        fault = problem.__context__
+        if isinstance(fault, FAULTS):
+            raise fault from fault.__cause__  # by which it is classified
 
 
 def _new_key() -> str:

@@ -4,16 +4,15 @@ from typing import Any
 
 import msgspec
 from django.db.models.signals import pre_save
-from django.dispatch import receiver
 from django.utils import timezone
 
 from holodrive.realtime import log
-from holodrive.realtime.published import publishes
+from holodrive.realtime.published import publishes, receiver_of
 from notifications import events, hooks
 from notifications.models import Notification, unread_counts
 
 
-@receiver(pre_save, sender=Notification)
+@receiver_of(pre_save, Notification)
 def remember_what_clients_know(instance: Notification, raw: bool = False, **kwargs: Any) -> None:
     """The stream is locked here, so what is read now is what the last event said."""
     if raw:  # loaddata brings rows, not news

@@ -153,6 +153,16 @@ def test_no_name_and_no_word_is_left_anywhere(part, agent_leaves, person, others
     assert rows_with(*TRACES) == []
 
 
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_nor_of_somebody_whose_id_is_sent_as_text(part, make_user, others):
+    """JavaScript would round it."""
+    person = make_user("rider", username="xlogin", first_name=NAMES[0], pk=2**60)
+    part(person, *others)
+    assert rows_with(*TRACES)
+    erase("xlogin")
+    assert rows_with(*TRACES) == []
+
+
 def test_who_left_is_known_by_number_alone(trip):
     member = Participant.objects.get(user=trip.rider)
     known = (member.pk, trip.pk, trip.rider.pk, "rider")

@@ -157,6 +157,18 @@ def test_a_save_of_another_field_keeps_the_original(trip):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("query", [["text"], ["id", "text"], ["sender", "text", "edited_at"]])
+def test_a_row_of_which_a_part_was_read_stores_the_original_along(query, trip):
+    send(trip.rider, trip)
+    row = Message.objects.only(*query).get()
+    row.text = "901234567"
+    row.save()
+    stored = Message.objects.get()
+    assert (stored.text, stored.original) == (MASK, "901234567")
+    assert stored.edited_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_same_id_is_compared_with_what_was_sent(trip):
     send(trip.rider, trip, client_message_id="a1")
     assert send(trip.rider, trip, client_message_id="a1").duplicate

@@ -11,6 +11,8 @@ from django.contrib.admin.utils import get_fields_from_path, get_model_from_rela
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Concat, Upper
 from django.test import RequestFactory
 
 from chat import notes, overview, services
@@ -280,6 +282,31 @@ def test_a_change_past_save_is_followed(here, rider, agent):
     assert in_admin(CannedReply)(agent, "Хайр") == {reply.pk}
     call_command("prune", "search-cannedreply", stdout=StringIO(), stderr=StringIO())
     assert in_admin(CannedReply)(agent, "хайр") == in_admin(CannedReply)(agent, "HI") == {reply.pk}
+
+
+@pytest.mark.parametrize("code", ["hi", "new"])
+def test_an_upsert_is_followed(agent, code):
+    CannedReply.objects.create(code="hi", text="Салом")
+    CannedReply.objects.bulk_create(
+        [CannedReply(code=code, text="Чёрный")],
+        update_conflicts=True,
+        unique_fields=["code"],
+        update_fields=["text"],
+    )
+    reply = CannedReply.objects.get(code=code)
+    assert in_admin(CannedReply)(agent, "черный") == {reply.pk}
+    assert CannedReply.objects.filter(folded__contains="салом").exists() is (code == "new")
+
+
+def test_what_only_the_database_knows_is_not_folded_as_it_is_written(here, agent):
+    here.subject = Concat("subject", Value(" x"))
+    here.save()
+    assert in_conversations(agent, "зонт x") == {here.pk}
+    here.subject = Upper("subject")
+    Conversation.objects.bulk_update([here], ["subject"])
+    assert in_conversations(agent, "upper") == in_conversations(agent, "concat") == set()
+    call_command("prune", "search-conversation", stdout=StringIO(), stderr=StringIO())
+    assert in_conversations(agent, "зонт x") == {here.pk}
 
 
 def test_every_column_follows_a_save_of_its_source_alone(here, rider, agent):

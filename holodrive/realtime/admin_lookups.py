@@ -1,17 +1,19 @@
 """The base of all our admins: a list takes no lookup on a field that it neither shows nor filters
 by. Django's own takes any local field, so `?original__startswith=9` reads what is hidden digit by
-digit.
+digit. And nothing that decides what is shown or changed is read from a replica.
 """
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field
 from django.http import HttpRequest
 
+from holodrive.realtime import routing
 from holodrive.realtime.admin_search import FoldedSearch
 
 # What a list asks of a field that it filters by, and of one that it only shows. Neither has a
@@ -20,7 +22,31 @@ _OF_FILTERS = ("exact", "in", "isnull", "isempty", "gt", "gte", "lt", "lte", "ye
 _OF_SHOWN = ("exact", "in", "isnull")
 
 
-class StrictLookups(FoldedSearch):
+class FreshRights(BaseModelAdmin):  # type: ignore[type-arg]
+    """Permissions are asked of what is written, also where a backend of the project decides."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        with routing.fresh_reads():
+            return super().has_module_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        with routing.fresh_reads():
+            return super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, *of: Any) -> bool:
+        with routing.fresh_reads():
+            return super().has_add_permission(request, *of)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        with routing.fresh_reads():
+            return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        with routing.fresh_reads():
+            return super().has_delete_permission(request, obj)
+
+
+class StrictLookups(FreshRights, FoldedSearch):
     # What completes a field of a form searches these, if not `search_fields`: it shows no more of a
     # row than its `str`, so a search for a text would answer what it does not show.
     completed_by: ClassVar[tuple[str, ...] | None] = None

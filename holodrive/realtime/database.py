@@ -87,13 +87,14 @@ def note(problem: Exception) -> str | None:
 
 
 def renew_connections() -> None:
-    """Have the pool open its connections anew. A session that began while
-    `default_transaction_read_only` was on keeps it, for up to an hour in a pool; and after a
-    fail-over a new connection may lead to the new primary.
+    """Have the pool open its connections anew, and this thread its own. A session that began while
+    `default_transaction_read_only` was on keeps it, for up to an hour in a pool, and without one
+    for CONN_MAX_AGE; and after a fail-over a new connection may lead to the new primary.
     """
     global _renewed_at
-    pool: Any = getattr(connection, "_connection_pools", {}).get(connection.alias)
     now = time.monotonic()
+    connection.close_at = now  # what Django looks at behind each request
+    pool: Any = getattr(connection, "_connection_pools", {}).get(connection.alias)
     if now - _renewed_at >= _RENEW_SECONDS and hasattr(pool, "drain"):  # psycopg_pool 3.3
         _renewed_at = now
         pool.drain()

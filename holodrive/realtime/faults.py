@@ -6,6 +6,7 @@ Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 import time
 
 from django.db import InterfaceError, InternalError, OperationalError
+from django.db.transaction import TransactionManagementError
 
 # Not the client's fault, and temporary: away, shutting down, locked for too long, full, read-only,
 # out of connections, or damaged. psycopg makes 25006 (read-only) and XX000 an InternalError.
@@ -14,6 +15,7 @@ FAULTS = (OperationalError, InterfaceError, InternalError)
 READ_ONLY = "read-only"
 DISK_FULL = "disk full"
 
+_ABORTED = "25P02"
 _LOST_RACES = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock time-out
 _REFUSED_WRITES = {"25006": READ_ONLY, "53100": DISK_FULL}
 _SQLITE_REFUSED_WRITES = {
@@ -36,6 +38,16 @@ def refused_write(problem: Exception) -> str | None:
     if state is not None:
         return _REFUSED_WRITES.get(state)
     return next((why for text, why in _SQLITE_REFUSED_WRITES.items() if text in str(problem)), None)
+
+
+def expose(problem: Exception) -> None:
+    """Raise TransactionManagementError if a program caught a database error inside of a transaction
+    and went on: a mistake, which psycopg calls an InternalError as well.
+    """
+    if _sqlstate(problem) == _ABORTED:
+        raise TransactionManagementError(
+            "A database error was caught inside this transaction: use atomic() around what may fail"
+        ) from problem
 
 
 def _sqlstate(problem: Exception) -> str | None:

@@ -38,7 +38,6 @@ _READ = """
     WHERE stream.name = %s AND event.seq > %s ORDER BY event.seq LIMIT %s
 """
 _CORRECT = "UPDATE realtime_stream SET head = head + %s WHERE id IN %s"
-_SET_HEAD = "UPDATE realtime_stream SET head = %s WHERE id = %s"
 # Not bulk_create: with rows as small as these a model instance each is most of the cost.
 _STORE = "INSERT INTO realtime_event (stream_id, seq, text, created_at) VALUES {values}"
 _LOCKED_AT_ONCE = 900  # SQLite in Django 5.2 takes at most 999 parameters a statement
@@ -59,11 +58,12 @@ class _Block:
 
 
 class _LockedStream:
-    __slots__ = ("appended", "block", "first", "id")
+    __slots__ = ("appended", "block", "counted", "first", "id")
 
     def __init__(self, id: int, first: int, block: _Block | None) -> None:
         self.id = id
         self.first = first
+        self.counted = first  # the head as the lock has left it
         self.block = block
         self.appended = 0
 
@@ -144,9 +144,7 @@ class _Write:
         """Of streams that had no event, go on after what their rows say, whatever comes first."""
         for used in _used if names else ():
             for name, last in used(names).items():
-                stream = self._locked[name]
-                stream.first = last + 1
-                statements.fetch(_SET_HEAD, stream.first, stream.id)
+                self._locked[name].first = last + 1
 
     def append(self, name: str, event: wire.Event, own: wire.Own | None) -> int:
         stream = self._stream(name)
@@ -161,12 +159,12 @@ class _Write:
         self._told.append((told, self._block))
 
     def store(self) -> None:
-        """Insert the events, correct the heads of streams that did not get just one."""
+        """Insert the events, correct the heads of streams that did not get just the next one."""
         self._forget_rolled_back()
         corrections: dict[int, list[int]] = {}
         for stream in self._locked.values():
-            if stream.appended != 1:
-                corrections.setdefault(stream.appended - 1, []).append(stream.id)
+            if difference := stream.first + stream.appended - 1 - stream.counted:
+                corrections.setdefault(difference, []).append(stream.id)
         for difference, ids in corrections.items():
             statements.fetch(_CORRECT, difference, ids)
         self._insert()
@@ -238,8 +236,9 @@ def writing(*names: str) -> Iterator[None]:
                 write.store()
             finally:
                 _thread.write = None
-    except Exception:
+    except Exception as problem:
         if write is None or not write.is_committed:
+            faults.expose(problem)
             raise
         # Nobody may take it for undone, and do it again.
         logger.exception("This is stored, but what another app does behind the commit failed")

@@ -1,14 +1,17 @@
 """Django middleware of the engine."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.backends.base import UpdateError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.deprecation import MiddlewareMixin
 
 from holodrive.realtime.answers import RETRY_SECONDS
-from holodrive.realtime.database import FAULTS, unavailable
+from holodrive.realtime.database import FAULTS, note, unavailable
 from holodrive.realtime.wire import RealtimeError
 
 
@@ -32,6 +35,24 @@ class Refusals(MiddlewareMixin):
         if problem.retryable:
             response["Retry-After"] = str(RETRY_SECONDS)
         return response
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Answer although SESSION_SAVE_EVERY_REQUEST cannot move a session's end: Django would say
+        that it was deleted, by 400, to whoever only reads.
+        """
+        session: Any = getattr(request, "session", None)
+        if settings.SESSION_SAVE_EVERY_REQUEST and session is not None and not session.modified:
+            session.save = partial(_save_if_possible, session.save)
+        return response
+
+
+def _save_if_possible(save: Callable[[], None]) -> None:
+    try:
+        save()
+    except UpdateError as problem:
+        if not isinstance(problem.__context__, FAULTS):
+            raise
+        note(problem.__context__)
 
 
 def _is_of_admin(request: HttpRequest) -> bool:

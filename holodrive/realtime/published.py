@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
+from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, models
-from django.db.models.signals import post_save, pre_save
+from django.db.models.signals import ModelSignal, class_prepared, post_save, pre_save
+from django.dispatch import receiver
 
 from holodrive.realtime import log, statements
 from holodrive.realtime.routing import HomeModel
@@ -30,8 +32,35 @@ def publishes(model: type[M]) -> Callable[[Callable[..., None]], Callable[..., N
 
 
 def _publish(sender: type[models.Model], **kwargs: Any) -> None:
-    if sender in _publishers:
-        _publishers[sender](sender=sender, **kwargs)
+    model: Any = sender._meta.concrete_model
+    if model in _publishers:
+        _publishers[model](sender=sender, **kwargs)
+
+
+_Receiver = TypeVar("_Receiver", bound=Callable[..., None])
+_receivers: list[tuple[ModelSignal, type[models.Model], Callable[..., None]]] = []
+
+
+def receiver_of(signal: ModelSignal, model: type[models.Model]) -> Callable[[_Receiver], _Receiver]:
+    """Connect a receiver as Django's `receiver` does, and for proxies of the model as well: a
+    project makes one for another page of its admin, and Django sends its signals by its own name.
+    """
+
+    def register(function: _Receiver) -> _Receiver:
+        _receivers.append((signal, model, function))
+        for one in apps.get_models():
+            if one._meta.concrete_model is model:
+                signal.connect(function, sender=one)
+        return function
+
+    return register
+
+
+@receiver(class_prepared)
+def _connect_proxy(sender: type[models.Model], **kwargs: Any) -> None:
+    for signal, model, function in _receivers if sender._meta.proxy else ():
+        if sender._meta.concrete_model is model:
+            signal.connect(function, sender=sender)
 
 
 class SilentWriteError(TypeError):
@@ -80,7 +109,16 @@ class PublishedModel(HomeModel):
             along = (self.sets_along.get(field, ()) for field in fields)
             kwargs["update_fields"] = {*fields, *chain.from_iterable(along)}
         with log.writing(*self.streams()):
+            if fields is None:
+                self._load_along()
             super().save(*args, **kwargs)
+
+    def _load_along(self) -> None:
+        """Django does not store what a query has deferred, even if a receiver has set it."""
+        deferred = self.get_deferred_fields()
+        for field, along in self.sets_along.items():
+            for name in () if field in deferred else deferred.intersection(along):
+                getattr(self, name)
 
     @classmethod
     def save_together(cls, rows: Sequence[Self]) -> None:

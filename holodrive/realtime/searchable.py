@@ -30,13 +30,17 @@ class FoldedField(models.TextField):  # type: ignore[type-arg]
         name, path, _, options = super().deconstruct()
         return name, path, self.sources, options
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+    def pre_save(self, model_instance: models.Model, add: bool) -> str | None:
         text = self.of(model_instance)
         setattr(model_instance, self.attname, text)
         return text
 
-    def of(self, row: models.Model) -> str:
-        return folding.stored(*(str(getattr(row, name) or "") for name in self.sources))
+    def of(self, row: models.Model) -> str | None:
+        """None where only the database knows: `row.subject = Upper("subject")`."""
+        texts = [getattr(row, name) for name in self.sources]
+        if any(hasattr(text, "resolve_expression") for text in texts):
+            return None
+        return folding.stored(*(str(text or "") for text in texts))
 
 
 def folded_fields(model: type[models.Model]) -> list[FoldedField]:
@@ -63,6 +67,22 @@ def changes(model: type[models.Model], **values: Any) -> dict[str, Any]:
 class FoldedQuerySet(models.QuerySet[M]):
     def update(self, **values: Any) -> int:
         return super().update(**changes(self.model, **values))
+
+    def bulk_create(
+        self,
+        objs: Iterable[M],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[M]:
+        """A row that was there is folded anew, too."""
+        if update_fields:
+            update_fields = with_folded(self.model, update_fields)
+        return super().bulk_create(
+            objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+        )
 
     def bulk_update(self, objs: Iterable[M], fields: Iterable[str], *args: Any, **more: Any) -> int:
         rows, names = list(objs), with_folded(self.model, fields)

@@ -156,6 +156,15 @@ async def test_a_stale_instance_tells_only_what_it_stored(connect, make_user):
     assert (row.title, row.status, row.read_at is not None) == ("new", "read", True)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_row_of_which_a_part_was_read_stores_when_it_was_read(make_user):
+    Notification.objects.create(recipient=make_user("rider"), title="Hi")
+    row = Notification.objects.only("status").get()
+    row.status = "read"
+    row.save()
+    assert Notification.objects.get().read_at is not None
+
+
 async def test_what_a_caller_passes_loosely_goes_out_with_the_documented_types(connect, make_user):
     user = await sync_to_async(make_user)("rider")
     socket = await connect("/ws/notifications/", user)

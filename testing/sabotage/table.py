@@ -221,8 +221,8 @@ DEFENCES = (
     Defence(
         "a save locks its streams before it writes its row",
         f"{_R}/published.py",
-        "        with log.writing(*self.streams()):\n            super().save(*args, **kwargs)",
-        "        super().save(*args, **kwargs)",
+        "        with log.writing(*self.streams()):\n            if fields is None:",
+        "        if True:\n            if fields is None:",
         f"{_T}/test_log.py::test_each_save_is_one_event_with_the_next_number",
     ),
     Defence(
@@ -347,9 +347,16 @@ DEFENCES = (
     Defence(
         "times are read in whatever form the database writes them by default",
         "holodrive/settings.py",
-        'f"-c datestyle=iso {_of_url}"',
-        'f"{_of_url}"',
+        '"-c datestyle=iso -c ',
+        '"-c ',
         f"{_T}/test_postgresql.py::test_a_database_with_defaults_of_its_own_changes_nothing",
+    ),
+    Defence(
+        "the server ends no session that the pool keeps",
+        "holodrive/settings.py",
+        " -c idle_session_timeout=0",
+        "",
+        f"{_T}/test_postgresql.py::test_sessions_that_the_pool_keeps_are_not_ended",
     ),
     Defence(
         "nobody waits long for a transaction that hangs",
@@ -2084,6 +2091,66 @@ DEFENCES = (
         "    for field in folded_fields(model):\n        if field.name in values",
         "    for field in ():\n        if field.name in values",
         "chat/tests/test_search.py::test_what_was_taken_back_leaves_nothing_to_find",
+    ),
+    Defence(
+        "the admin's pages ask for permissions where these are written",
+        f"{_R}/admin_lookups.py",
+        "        with routing.fresh_reads():\n            return super().has_view_permission",
+        "        if True:\n            return super().has_view_permission",
+        "holodrive/realtime/tests/test_routing.py::test_so_does_every_page_of_our_admin",
+    ),
+    Defence(
+        "a receiver that goes on in an aborted transaction fails alone, with a traceback",
+        f"{_R}/log.py",
+        "            faults.expose(problem)",
+        "            pass",
+        f"{_R}/tests/test_faults.py"
+        "::test_an_error_that_was_caught_inside_a_transaction_is_a_bug",
+    ),
+    Defence(
+        "an erasure finds ids that frames have as text",
+        f"{_R}/scrub.py",
+        "    return str(value) == str(id)",
+        "    return bool(value == id)",
+        "chat/tests/test_erasure.py::test_nor_of_somebody_whose_id_is_sent_as_text",
+    ),
+    Defence(
+        "a session that is read-only ends behind its request, also without a pool",
+        f"{_R}/database.py",
+        "    connection.close_at = now  # what Django",
+        "    # what Django",
+        f"{_R}/tests/test_faults.py"
+        "::test_without_a_pool_a_read_only_session_ends_behind_its_request",
+    ),
+    Defence(
+        "who only reads is answered though each request saves the session",
+        f"{_R}/middleware.py",
+        "        if not isinstance(problem.__context__, FAULTS):\n            raise",
+        "        raise",
+        f"{_R}/tests/test_faults.py"
+        "::test_who_only_reads_is_answered_though_each_request_saves_the_session",
+    ),
+    Defence(
+        "a proxy of a model publishes as the model does",
+        f"{_R}/published.py",
+        "            signal.connect(function, sender=sender)",
+        "            pass",
+        "chat/tests/test_proxies.py::test_a_proxy_publishes_what_its_model_does",
+    ),
+    Defence(
+        "a row that was read in part stores all that its receivers set",
+        f"{_R}/published.py",
+        "                self._load_along()",
+        "                pass",
+        "chat/tests/test_masking.py"
+        "::test_a_row_of_which_a_part_was_read_stores_the_original_along",
+    ),
+    Defence(
+        "an upsert changes what a search finds",
+        f"{_R}/searchable.py",
+        "            update_fields = with_folded(self.model, update_fields)",
+        "            pass",
+        "chat/tests/test_search.py::test_an_upsert_is_followed",
     ),
     Defence(
         "a save of one field stores what is folded of it",

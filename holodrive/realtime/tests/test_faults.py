@@ -6,10 +6,19 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InternalError,
+    OperationalError,
+    connections,
+)
+from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
 
-from holodrive.realtime import database, faults
+from holodrive.realtime import database, faults, log
 from holodrive.realtime.faults import DISK_FULL, FAULTS, READ_ONLY, Writes
 
 RACE = "race"  # tried again at once
@@ -58,6 +67,17 @@ def test_a_fault_is_classified_by_its_code(state, kind):
 @pytest.mark.parametrize("state", BUGS)
 def test_a_bug_is_no_fault(state):
     assert not isinstance(raised(state), FAULTS)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("state", "kind"), [("25P02", TransactionManagementError), ("XX000", InternalError)]
+)
+def test_an_error_that_was_caught_inside_a_transaction_is_a_bug(state, kind):
+    """Else all the messages that share it would be `unavailable`, and nothing would say why."""
+    with pytest.raises(kind) as found, log.writing("conversation.1"):
+        raise raised(state)
+    assert isinstance(found.value, FAULTS) is (state == "XX000")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +136,18 @@ class Pool:
         self.drained += 1
 
 
+@pytest.mark.parametrize(("state", "is_kept"), [("25006", False), ("53100", True)])
+def test_without_a_pool_a_read_only_session_ends_behind_its_request(
+    writes, monkeypatch, state, is_kept
+):
+    """Else it would refuse writes for CONN_MAX_AGE, for ever by None."""
+    here = connections[DEFAULT_DB_ALIAS]
+    monkeypatch.setattr(here, "close_at", None)
+    database.unavailable(raised(state))
+    closes_at = here.close_at
+    assert (closes_at is None) if is_kept else (closes_at <= time.monotonic())
+
+
 def test_a_read_only_database_renews_the_pool_but_not_at_every_write(writes, monkeypatch):
     pool = Pool()
     monkeypatch.setattr(database.connection, "_connection_pools", {"default": pool}, raising=False)
@@ -125,3 +157,28 @@ def test_a_read_only_database_renews_the_pool_but_not_at_every_write(writes, mon
     for _ in range(5):
         database.note(raised("25006"))
     assert pool.drained == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("state", "status", "said"),
+    [("25006", 200, READ_ONLY), ("53100", 200, DISK_FULL), ("", 400, None)],
+)
+def test_who_only_reads_is_answered_though_each_request_saves_the_session(
+    writes, settings, client, make_user, monkeypatch, state, status, said
+):
+    """Not if the session is gone, for which Django raises the same."""
+
+    def save(self, must_create=False):
+        try:
+            if state:
+                raise raised(state)
+        except DatabaseError:
+            raise UpdateError  # noqa: B904 - as Django does
+        raise UpdateError
+
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    client.force_login(make_user("rider"))
+    monkeypatch.setattr(SessionStore, "save", save)
+    assert client.get("/api/me/").status_code == status
+    assert writes.refusal() == said

@@ -236,6 +236,7 @@ ODD = {
     "default_transaction_deferrable": "on",
     "default_transaction_isolation": "serializable",
     "extra_float_digits": "0",
+    "idle_session_timeout": "1s",
     "intervalstyle": "sql_standard",
     "lock_timeout": "0",
     "row_security": "off",
@@ -264,6 +265,15 @@ def test_a_database_with_defaults_of_its_own_changes_nothing(serve, people):
     _, page = server.request("GET", "/api/notifications/", headers=bearer(people["rider"]))
     assert page["results"][-1]["title"] == "Ж" * 120  # more bytes than its column has characters
     assert "The database did not do it" not in server.log()
+
+
+def test_sessions_that_the_pool_keeps_are_not_ended(cluster, plain):
+    """With 1 s, whoever waited between two tries of the pool found none that lived: all was 503."""
+    url = cluster.create("impatient", "TEMPLATE plain", idle_session_timeout="1s")
+    show = "from django.db import connection as c; q = c.cursor(); "
+    show += "q.execute('SHOW idle_session_timeout'); print(q.fetchone()[0])"
+    run = manage(url, "shell", "--no-imports", "-c", show)
+    assert (run.stdout.strip(), run.returncode) == ("0", 0)
 
 
 def test_a_serialization_failure_is_tried_again(cluster, plain, django_db_blocker):
@@ -340,8 +350,7 @@ class ReadOnly:
         with closing(http.client.HTTPConnection(self.server.address, timeout=ANSWER)) as connection:
             connection.request(method, path, body if method == "POST" else None, headers)
             answer = connection.getresponse()
-            answer.read()
-            return answer
+            return answer, answer.read().decode()
 
 
 @pytest.fixture(scope="module")
@@ -514,14 +523,15 @@ PAGES = [
 @pytest.mark.parametrize(("method", "path", "fields", "status"), PAGES)
 def test_a_page_of_the_admin_is_shown_or_said_to_come_later(standby, method, path, fields, status):
     path = path.format_map(standby.people)
-    answer = standby.page(method, path, fields, f"sessionid={standby.people['session']}")
+    answer, text = standby.page(method, path, fields, f"sessionid={standby.people['session']}")
     assert answer.status == status
     assert (answer.headers["Retry-After"] is not None) is (status == 503)
+    assert ("takes no changes" in text) is (status == 503)
 
 
 def test_a_login_to_the_admin_is_said_to_come_later(standby):
-    assert standby.page("GET", "/admin/login/").status == 200
-    answer = standby.page("POST", "/admin/login/", LOGIN | {"username": "admin"})
+    assert standby.page("GET", "/admin/login/")[0].status == 200
+    answer, _ = standby.page("POST", "/admin/login/", LOGIN | {"username": "admin"})
     assert (answer.status, answer.headers["Retry-After"] is not None) == (503, True)
 
 
@@ -538,6 +548,21 @@ def test_a_command_ends_in_one_line(plain, people, command):
     run = manage(url, *command)
     assert run.returncode == 1
     assert "read-only transaction" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ({"default_transaction_read_only": "on"}, "read-only transaction"),
+        ({"search_path": "nowhere"}, "no schema has been selected"),
+    ],
+)
+def test_so_does_the_first_migration_where_no_table_can_be_made(cluster, setting, why):
+    url = cluster.create(f"without_{next(iter(setting))}", recipe(), **setting)
+    run = manage(url, "migrate")
+    assert run.returncode == 1
+    assert why in run.stderr.splitlines()[-1]
     assert "Traceback" not in run.stderr
 
 

@@ -3,11 +3,12 @@ then nobody misses anything silently, and nobody becomes somebody else.
 """
 
 import subprocess
+from contextlib import suppress
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 
 from chat import notes, services
 from chat.models import Message
@@ -224,6 +225,21 @@ def test_a_conversation_loaded_without_its_stream_goes_on_behind_the_gap(trip, t
     again = services.send_message(user=trip.rider, conversation_id=trip.pk, text="four").message
     assert again.seq == sent.seq + 1
     assert [one.seq for one in log.read(f"conversation.{trip.pk}", 0, 10)] == [sent.seq, again.seq]
+
+
+def test_it_does_so_where_a_first_try_was_taken_back(trip, tmp_path):
+    Message.objects.create(conversation=trip, sender=trip.rider, text="one")
+    load(tmp_path, "chat")
+    stream = f"conversation.{trip.pk}"
+    with log.writing(stream):
+        with suppress(KeyError), transaction.atomic():
+            Message.objects.create(conversation=trip, sender=trip.rider, text="two")
+            raise KeyError
+        Message.objects.create(conversation=trip, sender=trip.rider, text="three")
+    services.send_message(user=trip.rider, conversation_id=trip.pk, text="four")
+    three, four = Message.objects.order_by("pk").values_list("seq", flat=True)[1:]
+    assert four == three + 1
+    assert log.heads([stream]) == {stream: four}
 
 
 def test_notes_loaded_without_their_stream_go_on_behind_the_gap(trip, make_user, tmp_path):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from django.apps import apps
+from django.contrib import admin
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.contrib.sessions.base_session import AbstractBaseSession
@@ -241,6 +242,22 @@ def test_a_backend_of_the_projects_own_says_who_is_of_support_by_what_is_written
     ByOrders.asked.clear()
     assert is_support(make_user("rider", is_staff=True))
     assert ByOrders.asked == [HOME]
+
+
+@needs_database
+def test_so_does_every_page_of_our_admin(settings, make_user, rf):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.ByOrders"]
+    request = rf.get("/")
+    request.user = make_user("rider", is_staff=True)
+    ours = ("chat", "notifications", "push", "holodrive")
+    pages = [page for page in admin.site._registry.values() if page.__module__.startswith(ours)]
+    for page in pages:
+        ByOrders.asked.clear()
+        page.has_module_permission(request)
+        page.get_model_perms(request)  # view, add, change, delete
+        page.get_inline_instances(request)
+        assert {*ByOrders.asked} == {HOME}, page
+    assert len(pages) > 10
 
 
 # What cannot work is refused at the start
