@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
+from chat.events import ParticipantRemoved
 from holodrive.realtime import wire
 from notifications import events
 from notifications.models import Notification
@@ -81,6 +82,18 @@ async def test_a_large_id_of_the_host_arrives_whole_by_socket_and_rest(connect, 
     assert (shown["related_object_id"], shown["data"]) == (expected, {"order": expected})
     again = await connect("/ws/notifications/?last_seq=0", user)
     assert await again.frame("notification") == frame
+
+
+def test_the_log_keeps_numbers_and_every_view_of_it_has_text():
+    removal = ParticipantRemoved(user_id=SAFE + 2, seq=1)
+    assert json.loads(wire.encode_logged(removal))["user_id"] == SAFE + 2
+    text = wire.encode_with(removal, wire.Own(user_id=SAFE + 4, fields={"trip": SAFE + 6}))
+    assert wire.removed_user(text) == SAFE + 2
+    shared = {"type": "participant_removed", "seq": 1, "user_id": str(SAFE + 2)}
+    views = wire.views(text)
+    assert (json.loads(views.shared), views.user_id) == (shared, SAFE + 4)
+    assert json.loads(views.own) == shared | {"trip": str(SAFE + 6)}
+    assert wire.view_of(wire.encode_logged(removal), 1) == wire.encode(removal)
 
 
 def test_a_frame_without_large_numbers_is_encoded_once(monkeypatch):
