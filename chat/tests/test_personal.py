@@ -400,6 +400,14 @@ def exported(conversation, **options):
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("sizes", ["large"], indirect=True)
+def test_large_ids_are_text_in_exports_too(life, person, others):
+    trip, _ = life
+    lines = [*export(person.username), *exported(trip, internal=True)]
+    assert {type(line["sender_id"]) for line in lines if "sender_id" in line} == {str}
+    assert {type(line["user_id"]) for line in lines if "user_id" in line} == {str}
+
+
 def test_a_conversation_is_exported_as_its_members_see_it(life, person, others, monkeypatch):
     trip, _ = life
     monkeypatch.setattr(personal, "_EXPORTED_AT_ONCE", 2)
