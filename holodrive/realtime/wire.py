@@ -22,7 +22,9 @@ _LONG_NUMBER = re.compile(r"[0-9]{16}")  # the digits of the smallest that is no
 Identifier = Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 # An id of the host project, such as a user's: as text where JavaScript would round the number.
-HostIdentifier = Identifier | Annotated[str, msgspec.Meta(pattern="^[0-9]{1,19}$", max_length=19)]
+HostIdentifier = (
+    Identifier | Annotated[str, msgspec.Meta(pattern="^[0-9]*[1-9][0-9]*$", max_length=19)]
+)
 
 
 class CloseCode(IntEnum):
