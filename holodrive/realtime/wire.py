@@ -420,8 +420,8 @@ class CommandReader:
         second time.
         """
         try:
-            # Accepts the lone surrogates that msgspec calls "truncated".
-            content = json.loads(text, parse_constant=no_constant)
+            # Accepts the lone surrogates that msgspec calls "truncated", and integers of any size.
+            content = json.loads(text, parse_constant=no_constant, parse_int=float)
         except RecursionError:
             return InvalidJson("The frame is nested too deeply.")
         except ValueError:

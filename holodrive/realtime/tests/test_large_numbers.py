@@ -134,3 +134,19 @@ async def test_a_last_seq_that_is_no_number_is_said_and_the_socket_lives(connect
     assert (await socket.frame("error"))["ref"] == "resume"
     socket.send({"type": "ping"})
     await socket.frame("pong")
+
+
+@pytest.mark.parametrize("digits", [20, 400, 4_400])
+def test_an_integer_that_is_too_large_is_json_all_the_same(digits, make_user):
+    number = "9" * digits
+    reader = wire.CommandReader((events.MarkAsRead, events.MarkAllAsRead), 65_536)
+    with pytest.raises(wire.InvalidMessage) as problem:
+        reader.read(f'{{"type":"mark_as_read","notification_id":{number}}}')
+    assert problem.value.ref == "mark_as_read"
+    answer = Client().post(
+        "/api/notifications/read-all/",
+        f'{{"up_to_id":{number}}}',
+        "application/json",
+        headers=bearer(make_user()),
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_message")
