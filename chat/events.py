@@ -21,7 +21,6 @@ from holodrive.realtime.wire import (
     Removal,
     Welcome,
     checked_text,
-    json_of,
     timestamp,
     timestamp_if,
 )
@@ -245,12 +244,10 @@ def presence(user_id: int, offline_since: float | None) -> Presence:
 
 
 def is_message_of(event: str, user_id: int) -> bool:
-    """Whether a finished frame is a new message of that user. (A text cannot hold what is looked
+    """Whether a logged event is a new message of that user. (A text cannot hold what is looked
     for: its quotes are escaped.)
     """
-    return (
-        event.startswith('{"type":"chat_message",') and f'"sender_id":{json_of(user_id)},' in event
-    )
+    return event.startswith('{"type":"chat_message",') and f'"sender_id":{user_id},' in event
 
 
 def conversation_state(row: "Conversation") -> ConversationState:

@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
 
 from chat import console
 from holodrive.realtime import rest, rest_budget
@@ -9,6 +10,9 @@ from holodrive.realtime import rest, rest_budget
 
 class Schema(SpectacularAPIView):
     work = rest_budget.SCHEMA
+
+    def _get_version_parameter(self, request: Request) -> None:
+        """There is one version: what `?version=` says would go into a header as it is."""
 
 
 urlpatterns = [

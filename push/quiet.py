@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 _AT_LEAST = timedelta(minutes=1)
 _MOST_OFFSET = timedelta(hours=14)  # Kiritimati's
 # U+2212 is the minus sign that formatters of ICU write.
-_OFFSET = re.compile(r"(?:GMT|UTC)?([+\-\u2212])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
+_OFFSET = re.compile(r"(?:GMT|UTC?)?([+\-\u2212])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
 
 
 def zone(name: str) -> tzinfo:
@@ -38,7 +38,7 @@ def _unknown(name: str) -> ValueError:
 def _spelling() -> dict[str, str]:
     """IANA's names by their lower case. `localtime` is not among them: it is the server's."""
     names = available_timezones() - {"localtime", "Factory"}
-    return {name.lower(): name for name in names} | {"z": "UTC"}
+    return {name.lower(): name for name in names} | {"z": "UTC", "ut": "UTC"}
 
 
 def end_of_quiet(start: time, end: time, time_zone: str, now: datetime) -> datetime | None:

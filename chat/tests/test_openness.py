@@ -9,9 +9,9 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from chat import openness, services
+from chat import events, openness, services
 from chat.models import Conversation, Participant
-from holodrive.realtime import hub
+from holodrive.realtime import hub, wire
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -124,6 +124,13 @@ async def test_whoever_was_removed_is_not_seen_to_go(two, trip, connect):
     await connect(f"/ws/chat/{trip.pk}/", trip.driver)  # whoever enters now sees them again
     come_and_go(trip.rider, True)
     assert (await driver.frame("presence"))["status"] == "online"
+
+
+@pytest.mark.parametrize("id", [7, 2**53, 2**63 - 1])
+def test_a_removal_is_understood_however_large_the_id(id):
+    known = openness.Openness()
+    known(wire.encode_logged(events.ParticipantRemoved(user_id=id, seq=1)))
+    assert known.removed == {id}
 
 
 async def test_whoever_may_not_reply_is_not_seen_to_type(two, trip, make_agent, connect, settings):

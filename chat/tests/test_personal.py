@@ -3,6 +3,7 @@ what is theirs; nobody's stream has a hole.
 """
 
 import json
+import re
 from io import StringIO
 
 import pytest
@@ -19,7 +20,7 @@ from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 from chat import notes, queue_events, services, workflow
 from chat.models import AuditEntry, Conversation, Message, Note, Participant
 from holodrive.accounts.models import Device as OldDevice
-from holodrive.realtime import log, personal
+from holodrive.realtime import log, personal, wire
 from holodrive.realtime.management.commands import erase_user
 from holodrive.realtime.models import LastSeen, Ticket
 from notifications.models import Notification
@@ -56,6 +57,14 @@ def rows_with(*texts):
                     if any(text in str(value).lower() for text in texts):
                         found.append(f"{table}.{column}: {value}")
     return found
+
+
+@pytest.fixture(autouse=True)
+def sizes(request, monkeypatch):
+    """With "large", ids are as if above 2^53. (Real ones would leave SQLite at its last id.)"""
+    if getattr(request, "param", None) == "large":
+        monkeypatch.setattr(wire, "_SAFE_INTEGER", 0)
+        monkeypatch.setattr(wire, "_LONG_NUMBER", re.compile("[0-9]"))
 
 
 @pytest.fixture
@@ -134,6 +143,7 @@ def life(person, others):
     return trip, asked
 
 
+@pytest.mark.parametrize("sizes", ["small", "large"], indirect=True)
 def test_nothing_of_the_person_is_left_in_any_table(life, person):
     before = rows_with(CANARY, "123 45 67")
     tables = {where.partition(".")[0] for where in before}
@@ -180,6 +190,7 @@ def test_what_others_said_and_namesakes_stay(life, person, others, make_user):
     assert Notification.objects.filter(recipient=person).count() == 0
 
 
+@pytest.mark.parametrize("sizes", ["small", "large"], indirect=True)
 def test_an_agent_is_erased_as_well(life, make_user, others):
     _, asked = life
     agent = others[1]
@@ -387,6 +398,14 @@ def exported(conversation, **options):
     out = StringIO()
     call_command("export_conversation", conversation.pk, stdout=out, **options)
     return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("sizes", ["large"], indirect=True)
+def test_large_ids_are_text_in_exports_too(life, person, others):
+    trip, _ = life
+    lines = [*export(person.username), *exported(trip, internal=True)]
+    assert {type(line["sender_id"]) for line in lines if "sender_id" in line} == {str}
+    assert {type(line["user_id"]) for line in lines if "user_id" in line} == {str}
 
 
 def test_a_conversation_is_exported_as_its_members_see_it(life, person, others, monkeypatch):

@@ -6,10 +6,11 @@ digit. And nothing that decides what is shown or changed is read from a replica.
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.core.exceptions import FieldDoesNotExist
+from django.db import DataError
 from django.db.models import Field
 from django.http import HttpRequest
 
@@ -20,6 +21,8 @@ from holodrive.realtime.admin_search import FoldedSearch
 # pattern: of a field that is shown, it would find no more than the search does, and cost more.
 _OF_FILTERS = ("exact", "in", "isnull", "isempty", "gt", "gte", "lt", "lte", "year", "month", "day")
 _OF_SHOWN = ("exact", "in", "isnull")
+# What a number of an address is that no column holds. Django knows only some of them.
+_NO_NUMBER = (OverflowError, ValueError, DataError)
 
 
 class FreshRights(BaseModelAdmin):  # type: ignore[type-arg]
@@ -56,6 +59,18 @@ class StrictLookups(FreshRights, FoldedSearch):
         if self.completed_by is None or match is None or match.url_name != "autocomplete":
             return super().get_search_fields(request)
         return self.completed_by
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        try:
+            return super().get_changelist_instance(request)
+        except _NO_NUMBER as problem:
+            raise IncorrectLookupParameters(problem) from problem  # Django shows the list again
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        try:
+            return super().get_object(request, object_id, from_field)
+        except _NO_NUMBER:
+            return None
 
     def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         """Whether the query string of a list may have it; Django answers 400 if not."""

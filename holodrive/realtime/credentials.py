@@ -130,7 +130,7 @@ def _authorization(scope: Scope) -> Credential | None:
 
 def _subprotocol(scope: Scope) -> Credential | None:
     """The offer after `jwt`, wherever that stands: a library may put offers of its own first."""
-    offers = [*scope.get("subprotocols", ())]
+    offers = _offers(scope)
     if "jwt" not in offers:
         return None
     return Credential(next(iter(offers[offers.index("jwt") + 1 :]), ""))
@@ -140,7 +140,19 @@ def answered_subprotocol(scope: Scope) -> str | None:
     """`jwt` alone, on refusals too: Chrome fails a handshake that does not answer one of its
     offers.
     """
-    return "jwt" if "jwt" in scope.get("subprotocols", ()) else None
+    return "jwt" if "jwt" in _offers(scope) else None
+
+
+def _offers(scope: Scope) -> list[str]:
+    """Return the subprotocols that a client offers, in one line of the header or several (RFC 6455,
+    11.3.4). Daphne's list is percent-decoded: autobahn gives no answer at all to a handshake for
+    which one of those is chosen.
+    """
+    name = b"sec-websocket-protocol"
+    lines = [value for key, value in scope.get("headers", ()) if key.lower() == name]
+    if not lines:
+        return [*scope.get("subprotocols", ())]
+    return [offer.strip() for offer in b",".join(lines).decode("latin1").split(",")]
 
 
 class OriginRule(Enum):

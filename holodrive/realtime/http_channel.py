@@ -99,6 +99,13 @@ class Channel(HTTPChannel):
         super().allHeadersReceived()
         self._has_headers, self._began = True, monotonic()
 
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        try:
+            return bool(super()._maybeChooseTransferDecoder(header, data))
+        except ValueError:  # int() of more than 4,300 digits: Twisted would hang up without a word
+            self.refuse(413)
+            return False
+
     def rawDataReceived(self, data: bytes) -> None:
         if self._handlingRequest and self._dataBuffer:
             # What comes early: Twisted adds the lengths of all parts up, for each part.

@@ -150,7 +150,7 @@ class _Write:
         stream = self._stream(name)
         event.seq = stream.first + stream.appended
         stream.appended += 1
-        text = wire.encode(event) if own is None else wire.encode_with(event, own)
+        text = wire.encode_logged(event) if own is None else wire.encode_with(event, own)
         logged = LoggedEvent(name, event.seq, text)
         self._appended.append(_Appended(stream.id, logged, self._block))
         return event.seq

@@ -26,6 +26,8 @@ class JsonParser(JSONParser):
             raise TooLarge(f"A body may have at most {most:,} bytes.")
         try:
             return msgspec.json.decode(raw)
+        except msgspec.ValidationError as problem:  # an integer of thousands of digits
+            raise InvalidMessage(str(problem)) from None
         except (msgspec.DecodeError, RecursionError):
             raise _diagnose(raw) from None
 

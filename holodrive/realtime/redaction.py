@@ -29,7 +29,7 @@ _JWT = (
 _SECRETS = re.compile(
     rf"(?P<path>{_ROOT}(?:{_ENDPOINT})?+)(?P<rest>[^\s?\"']*+)"
     rf"|(?P<name>{_NAMED})[^&\s\"';]*+"
-    r"|(?P<scheme>\bbearer |\bjwt, ?)[^\s\"',;\[]{16,}+"
+    r"|(?P<scheme>\bbearer\s{1,9}+|\bjwt['\"]?\s{0,9}+,\s{0,9}+['\"]?)[^\s\"',;\[]{16,}+"
     rf"|{_JWT}",
     re.IGNORECASE,
 )

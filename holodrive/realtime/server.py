@@ -28,6 +28,7 @@ from holodrive.realtime.writers import EXTENSION
 _CLOSE_SECONDS = 10  # for a client to answer a close
 _CUT_SECONDS = 2  # for one that goes on sending, to see it
 _LEAVE_SECONDS = 2  # for Redis to take the last wake-ups
+_OFFERS = "sec-websocket-protocol"
 _REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
 _REGISTERED_CODES = {*range(1000, 1004), *range(1007, 1015)}
 
@@ -173,6 +174,8 @@ class Protocol(WebSocketProtocol):
 
     def onConnect(self, request: Any) -> Any:
         self._awaits_accept = True
+        if not request.headers.get(_OFFERS, "").isascii():  # Daphne: a 500, with a traceback
+            del request.headers[_OFFERS]
         return super().onConnect(request).addErrback(_while_draining)
 
     def onOpen(self) -> None:

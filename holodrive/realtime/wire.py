@@ -18,11 +18,13 @@ ANY_TEXT = {"pattern": r"^[^\u0000]*$"}
 NOT_BLANK = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$", "minLength": 1}
 _MOST_DIGITS = len(str(MAX_INTEGER))  # Python refuses to read more than 4,300
 _SAFE_INTEGER = 2**53 - 1  # JavaScript's Number.MAX_SAFE_INTEGER (RFC 8259, 6)
-_LONG_NUMBER = re.compile(rb"\d{16}")  # the digits of the smallest that is not safe
+_LONG_NUMBER = re.compile(r"[0-9]{16}")  # the digits of the smallest that is not safe
 Identifier = Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 # An id of the host project, such as a user's: as text where JavaScript would round the number.
-HostIdentifier = Identifier | Annotated[str, msgspec.Meta(pattern="^[0-9]{1,19}$", max_length=19)]
+HostIdentifier = (
+    Identifier | Annotated[str, msgspec.Meta(pattern="^[0-9]*[1-9][0-9]*$", max_length=19)]
+)
 
 
 class CloseCode(IntEnum):
@@ -193,7 +195,7 @@ _OWN = ',"own":{"user_id":'
 
 def encode_with(event: Event, own: Own) -> str:
     """The event as the log keeps it; `views` takes it apart again."""
-    return f'{encode(event)[:-1]},"own":{msgspec.json.encode(own).decode()}}}'
+    return f'{encode_logged(event)[:-1]},"own":{msgspec.json.encode(own).decode()}}}'
 
 
 class Views(NamedTuple):
@@ -206,14 +208,14 @@ class Views(NamedTuple):
 
 def views(text: str) -> Views:
     """Every frame that comes out of the log goes through here."""
-    if _OWN not in text:
-        return Views(text, 0, text)
-    frame = msgspec.json.decode(text)
+    frame = msgspec.json.decode(text) if _OWN in text else {}
     own = frame.pop("own", None)
-    if own is None:  # it stands in the data of an app
-        return Views(text, 0, text)
-    shared = msgspec.json.encode(frame).decode()
-    return Views(shared, own["user_id"], msgspec.json.encode(frame | own["fields"]).decode())
+    if own is None:  # or it stands in the data of an app
+        shared = _for_clients(text)
+        return Views(shared, 0, shared)
+    shared = msgspec.json.encode(readable(frame)).decode()
+    mine = msgspec.json.encode(readable(frame | own["fields"])).decode()
+    return Views(shared, own["user_id"], mine)
 
 
 def view_of(text: str, user_id: int) -> str:
@@ -338,10 +340,21 @@ def error(problem: RealtimeError) -> Error:
 
 
 def encode(frame: Frame) -> str:
-    text = msgspec.json.encode(frame)
-    if _LONG_NUMBER.search(text):
-        text = msgspec.json.encode(readable(msgspec.to_builtins(frame)))
-    return text.decode()
+    """Return a frame as clients get it."""
+    return _for_clients(encode_logged(frame))
+
+
+def encode_logged(event: Frame) -> str:
+    """Return an event as the log keeps it: every id is a number there, however large, by which
+    erasures and observers find what is somebody's. `views` makes it what clients get.
+    """
+    return msgspec.json.encode(event).decode()
+
+
+def _for_clients(text: str) -> str:
+    if not _LONG_NUMBER.search(text):
+        return text
+    return msgspec.json.encode(readable(msgspec.json.decode(text))).decode()
 
 
 def readable(content: Any) -> Any:
@@ -355,11 +368,6 @@ def readable(content: Any) -> Any:
     if isinstance(content, int) and not -_SAFE_INTEGER <= content <= _SAFE_INTEGER:
         return str(content)
     return content
-
-
-def json_of(id: Any) -> str:
-    """Return an id as it stands in a frame."""
-    return msgspec.json.encode(readable(id)).decode()
 
 
 def host_id(id: int | str | None) -> int | None:
@@ -412,8 +420,8 @@ class CommandReader:
         second time.
         """
         try:
-            # Accepts the lone surrogates that msgspec calls "truncated".
-            content = json.loads(text, parse_constant=no_constant)
+            # Accepts the lone surrogates that msgspec calls "truncated", and integers of any size.
+            content = json.loads(text, parse_constant=no_constant, parse_int=float)
         except RecursionError:
             return InvalidJson("The frame is nested too deeply.")
         except ValueError:

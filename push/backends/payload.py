@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from holodrive.realtime.characters import closed, within
+from holodrive.realtime.wire import readable
 from push.backends import Content, Show
 
 
@@ -12,7 +13,7 @@ def payload(content: Content, most: int) -> dict[str, Any]:
     """As JSON at most so many bytes: without `data` if need be, and then with less and less of the
     text, and at last of the title. Who opens it finds all of it.
     """
-    shown: dict[str, Any] = msgspec.to_builtins(content)
+    shown: dict[str, Any] = readable(msgspec.to_builtins(content))
     shown.pop("expires_at", None)
     if isinstance(content, Show):
         _shorten(shown, shown["notification"], most)

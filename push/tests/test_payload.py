@@ -11,13 +11,13 @@ from push.backends import Show
 from push.backends.payload import payload
 
 
-def show(**texts):
+def show(related=7, **texts):
     about = NotificationBody(
         id=1,
         notification_type="chat_message",
         related_object_type="conversation",
-        related_object_id=7,
-        data={"conversation_id": 7, "message_id": 1},
+        related_object_id=related,
+        data={"conversation_id": related, "message_id": 1},
         created_at="2025-11-22T13:15:22.970153+00:00",
         status="unread",
         **texts,
@@ -45,3 +45,10 @@ def test_a_title_that_fills_the_bytes_is_cut_at_last(title):
     shown = payload(show(title=title, message="Hi"), 700)
     assert len(msgspec.json.encode(shown)) <= 700
     assert shown["notification"]["title"].endswith("…")
+
+
+@pytest.mark.parametrize("large", [2**53, 1764580123456345679, 2**63 - 1])
+def test_an_id_that_scripts_would_round_is_text_as_in_frames(large):
+    about = payload(show(related=large, title="Paid", message="Hi"), 3900)["notification"]
+    assert (about["related_object_id"], about["data"]["conversation_id"]) == (str(large),) * 2
+    assert (about["id"], about["data"]["message_id"]) == (1, 1)

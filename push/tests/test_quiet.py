@@ -63,6 +63,8 @@ def test_when_quiet_ends(start, end, place, now, until):
         ("GMT+5", 5),
         ("gmt+05", 5),
         ("UTC+5", 5),
+        ("UT+05:00", 5),
+        ("UT", 0),
         ("UTC+05:45", 5.75),
         ("UTC-03:30", -3.5),
         ("UTC\u22123", -3),

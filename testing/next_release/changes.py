@@ -21,13 +21,12 @@ def make() -> None:
     models.CharField(max_length=10, db_default="happy").contribute_to_class(Message, "mood")
     post_save.connect(_tell_mood, sender=Message)
     publish.VERSION += 1
-    encode_as_now = wire.encode
+    encode_as_now = wire.encode_logged
 
-    def encode(frame: wire.Frame) -> str:
-        return encode_as_now(frame)[:-1] + ',"release":{"next":true}}'
+    def encode_logged(event: wire.Frame) -> str:
+        return encode_as_now(event)[:-1] + ',"release":{"next":true}}'
 
-    wire.encode = encode
-    vars(publish)["encode"] = encode
+    wire.encode_logged = encode_logged
 
 
 def _tell_mood(instance: Any, created: bool, **kwargs: Any) -> None:

@@ -1662,6 +1662,13 @@ DEFENCES = (
         "chat/tests/test_erasure.py::test_the_log_of_who_left_support_loses_the_name",
     ),
     Defence(
+        "erasure finds large ids in the log",
+        f"{_R}/log.py",
+        "wire.encode_logged(event) if own is None",
+        "wire.encode(event) if own is None",
+        "chat/tests/test_personal.py::test_nothing_of_the_person_is_left_in_any_table[large]",
+    ),
+    Defence(
         "erasure finds who was removed",
         "chat/personal.py",
         '        *former.values_list("conversation_id", flat=True),\n',

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from chat import audit, events, note_events
 from chat.models import AuditEntry, Conversation, Message, Note, Participant
 from holodrive.realtime.personal import Row, in_batches
-from holodrive.realtime.wire import timestamp
+from holodrive.realtime.wire import readable, timestamp
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         by, detail = f"{getpass.getuser()} (manage.py)", {"internal": internal}
         audit.record_command(by, audit.Action.EXPORTED, detail, conversation_id=id)
         for row in _rows(conversation, internal):
-            self.stdout.write(json.dumps(row, ensure_ascii=False))
+            self.stdout.write(json.dumps(readable(row), ensure_ascii=False))
 
 
 def _rows(conversation: Conversation, internal: bool) -> Iterator[Row]:

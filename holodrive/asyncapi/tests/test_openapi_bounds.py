@@ -77,6 +77,9 @@ BODIES: dict[tuple[str, str], dict[str, list[dict[str, object]]]] = {
             {"assignee": None},
             {"assignee": 0},
             {"assignee": "0x7"},
+            {"assignee": "0"},
+            {"assignee": "0" * 19},
+            {"assignee": "1" * 20},
             {"assignee": MAX_INTEGER + 1},
         ],
     },
@@ -210,3 +213,11 @@ def test_a_body_is_refused_by_the_bounds_of_the_document(ask, address, method, p
 @pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/me/", "/api/docs/realtime/"])
 def test_an_unknown_format_is_no_error_of_the_server(kind, path):
     assert Client().get(path, {"format": kind}).status_code in (200, 401, 404, 406)
+
+
+@pytest.mark.parametrize("text", ["1", "1\n", "1\r\nX-Of: us", '1"', "é", "9" * 4_400, "\x00"])
+@pytest.mark.parametrize("name", ["version", "lang"])
+def test_no_parameter_of_the_schema_gets_into_a_header(name, text):
+    answer = Client().get("/api/schema/", {name: text})
+    assert answer.status_code == 200
+    assert answer.headers["Content-Disposition"] == 'inline; filename="HoloDrive realtime.yaml"'

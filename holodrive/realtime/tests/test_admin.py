@@ -209,3 +209,15 @@ def test_a_word_of_a_notification_is_not_found_out_either(client, make_user):
     asked = {"app_label": "push", "model_name": "push", "field_name": "notification"}
     found = client.get(reverse("admin:autocomplete"), asked | {"term": "umbrella"})
     assert (found.status_code, found.json()["results"]) == (200, [])
+
+
+@pytest.mark.parametrize("one", admins(), ids=named)
+def test_a_number_that_no_column_holds_is_no_error_of_the_server(one, client, make_user):
+    client.force_login(make_user("admin"))
+    name = f"{one.opts.app_label}_{one.opts.model_name}"
+    page = reverse(f"admin:{name}_changelist")
+    asked = [(lookup, "9" * 20) for lookup in {"id__in", "pk__exact", *one._offered(None)}]
+    for lookup, number in [*asked, ("pk__in", "9" * 4_400), ("pk__in", "x"), ("pk", "²")]:
+        assert client.get(page, {lookup: number}).status_code in (200, 302, 400), lookup
+    change = client.get(reverse(f"admin:{name}_change", args=("9" * 20,)))
+    assert change.status_code in (302, 403)

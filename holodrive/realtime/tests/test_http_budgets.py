@@ -92,6 +92,12 @@ def test_a_body_that_is_too_large_is_refused_before_it_comes(streaming, line, pa
         assert answer.json() == {"code": "too_large", "message": "The body is too large."}
 
 
+@pytest.mark.parametrize("length", ["9" * 4_400, "0" * 4_400])
+def test_a_length_of_thousands_of_digits_is_answered(streaming, line, length):
+    answer = line(streaming).send("POST /api/token/", f"Content-Length: {length}", JSON).answer()
+    assert (answer.status, answer.json()["code"]) == (413, "too_large")
+
+
 def test_a_page_of_another_site_can_read_that_it_was_refused(any_server, line):
     """As cors.py has it; `serve` refuses in the server, others in the application."""
     origin = "Origin: https://holodrive.example"

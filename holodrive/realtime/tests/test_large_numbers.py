@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
+from chat.events import ParticipantRemoved
 from holodrive.realtime import wire
 from notifications import events
 from notifications.models import Notification
@@ -83,6 +84,18 @@ async def test_a_large_id_of_the_host_arrives_whole_by_socket_and_rest(connect, 
     assert await again.frame("notification") == frame
 
 
+def test_the_log_keeps_numbers_and_every_view_of_it_has_text():
+    removal = ParticipantRemoved(user_id=SAFE + 2, seq=1)
+    assert json.loads(wire.encode_logged(removal))["user_id"] == SAFE + 2
+    text = wire.encode_with(removal, wire.Own(user_id=SAFE + 4, fields={"trip": SAFE + 6}))
+    assert wire.removed_user(text) == SAFE + 2
+    shared = {"type": "participant_removed", "seq": 1, "user_id": str(SAFE + 2)}
+    views = wire.views(text)
+    assert (json.loads(views.shared), views.user_id) == (shared, SAFE + 4)
+    assert json.loads(views.own) == shared | {"trip": str(SAFE + 6)}
+    assert wire.view_of(wire.encode_logged(removal), 1) == wire.encode(removal)
+
+
 def test_a_frame_without_large_numbers_is_encoded_once(monkeypatch):
     monkeypatch.setattr(wire, "readable", lambda _: pytest.fail("was walked"))
     text = wire.encode(events.AlreadyRead(notification_id=7, unread_count=0))
@@ -121,3 +134,19 @@ async def test_a_last_seq_that_is_no_number_is_said_and_the_socket_lives(connect
     assert (await socket.frame("error"))["ref"] == "resume"
     socket.send({"type": "ping"})
     await socket.frame("pong")
+
+
+@pytest.mark.parametrize("digits", [20, 400, 4_400])
+def test_an_integer_that_is_too_large_is_json_all_the_same(digits, make_user):
+    number = "9" * digits
+    reader = wire.CommandReader((events.MarkAsRead, events.MarkAllAsRead), 65_536)
+    with pytest.raises(wire.InvalidMessage) as problem:
+        reader.read(f'{{"type":"mark_as_read","notification_id":{number}}}')
+    assert problem.value.ref == "mark_as_read"
+    answer = Client().post(
+        "/api/notifications/read-all/",
+        f'{{"up_to_id":{number}}}',
+        "application/json",
+        headers=bearer(make_user()),
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_message")

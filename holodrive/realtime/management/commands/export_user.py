@@ -10,6 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from holodrive.realtime import personal
 from holodrive.realtime.management.commands.erase_user import find
+from holodrive.realtime.wire import readable
 
 
 class Command(BaseCommand):
@@ -24,5 +25,5 @@ class Command(BaseCommand):
         personal.exported.send(type(user), by=by, detail={"user_id": user.pk})
         for name, kind in personal.kinds(user).items():
             for row in kind.rows():
-                line = {"record": name, **row}
+                line = readable({"record": name, **row})
                 self.stdout.write(json.dumps(line, ensure_ascii=False, cls=DjangoJSONEncoder))
