@@ -382,7 +382,7 @@ def test_options_of_the_urls_query_leave_those_that_sessions_need():
         [sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True
     ).stdout
     assert "-c lock_timeout=2s" in said
-    assert "-c datestyle=iso -c search_path=rides'" in said
+    assert "-c datestyle=iso -c idle_session_timeout=0 -c search_path=rides'" in said
 
 
 @pytest.mark.parametrize(
