@@ -385,7 +385,8 @@ DEFENCES = (
         "chat/signals.py",
         "        if log.append(stream, events.chat_message(instance), own) != instance.seq:",
         "        if log.append(stream, events.chat_message(instance), own) < 0:",
-        "chat/tests/test_sending.py::test_a_receiver_may_answer_in_another_conversation",
+        "chat/tests/test_sending.py"
+        "::test_a_receiver_of_pre_save_that_sends_another_message_is_told_so",
     ),
     Defence(
         "bulk writes are refused",
@@ -485,8 +486,7 @@ DEFENCES = (
         f"{_R}/auth.py",
         "    if credential is not None:\n        return",
         "    if credential is not None and session is None:\n        return",
-        f"{_T}/test_clients.py::test_of_two_credentials_the_higher_one_decides_alone"
-        "[path-session-websockets]",
+        f"{_T}/test_tickets.py::test_a_wrong_ticket_is_refused_even_beside_a_good_session",
     ),
     Defence(
         "the id in the path is the token's own",
@@ -1172,13 +1172,6 @@ DEFENCES = (
         "    return _SECRETS.sub(_without, _REQUEST_LINE.sub(_in_one_word, text))",
         "    return text",
         f"{_T}/test_redaction.py::test_the_arguments_of_a_log_call_are_redacted",
-    ),
-    Defence(
-        "the log's handler has its filter",
-        "holodrive/settings.py",
-        '            "filters": ["tokens"],\n',
-        "",
-        f"{_T}/test_clients.py::test_no_token_is_in_any_line_of_the_log[uvicorn]",
     ),
     Defence(
         "records are redacted whoever writes them",

@@ -167,6 +167,14 @@ def test_a_session_gets_a_ticket_that_ends_with_it(make_user):
         redeemed(second)
 
 
+def test_a_wrong_ticket_is_refused_even_beside_a_good_session(make_user):
+    browser = Client()
+    browser.force_login(make_user("admin"))
+    with pytest.raises(Unauthenticated):
+        identify(Credential("unknown", kind="ticket"), browser.session.session_key)
+    assert identify(None, browser.session.session_key).session_key == browser.session.session_key
+
+
 def test_a_session_needs_a_csrf_token(make_user):
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(make_user("admin"))
