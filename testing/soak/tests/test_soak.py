@@ -36,7 +36,7 @@ def test_too_few_too_many_or_too_large_does_not_hold(verdict):
     assert not verdict.holds
 
 
-ROWS = [Arrival(1, 11, "0-0"), Arrival(2, 12, "0-1"), Arrival(3, 13, "0-2")]
+ROWS = [Arrival(1, 11, "message-0-0"), Arrival(2, 12, "message-0-1"), Arrival(3, 13, "message-0-2")]
 
 
 def client_with(arrivals):
@@ -54,7 +54,11 @@ def client_with(arrivals):
         ([*ROWS, ROWS[2]], ROWS, (0, 1, 1)),
         ([ROWS[1], ROWS[0], ROWS[2]], ROWS, (0, 0, 1)),
         (ROWS[:2], ROWS[:2], (1, 0, 0)),  # sent and never stored
-        ([*ROWS[:2], Arrival(3, 13, "0-1")], [*ROWS[:2], Arrival(3, 13, "0-1")], (1, 1, 0)),
+        (
+            [*ROWS[:2], Arrival(3, 13, "message-0-1")],
+            [*ROWS[:2], Arrival(3, 13, "message-0-1")],
+            (1, 1, 0),
+        ),
     ],
 )
 def test_a_message_that_is_lost_doubled_or_out_of_order_is_counted(arrivals, rows, expected):
