@@ -21,7 +21,7 @@ from chat.models import (
 from chat.rights import support_staff
 from holodrive.realtime import log, personal
 from holodrive.realtime.personal import ERASED
-from holodrive.realtime.scrub import is_id, needle_of, scrub, scrub_in_batches
+from holodrive.realtime.scrub import scrub, scrub_in_batches
 from holodrive.realtime.searchable import changes
 from notifications import services as notifications
 from notifications.models import Notification
@@ -107,14 +107,14 @@ def _forget_sender(user: Any, conversation_id: int) -> None:
     stream = events.stream_of(conversation_id)
 
     def blank(frame: dict[str, Any]) -> bool:
-        concerned: bool = is_id(frame.get("sender_id"), user.pk)
+        concerned: bool = frame.get("sender_id") == user.pk
         if concerned:
             frame |= {"sender_name": ERASED, "message": "", "client_message_id": None}
             frame.pop("own", None)
         return concerned
 
     with log.writing(stream):
-        scrub([stream], needle_of("sender_id", [user.pk]), blank)
+        scrub([stream], f'"sender_id":{user.pk},', blank)
 
 
 def _notes(user: Any) -> personal.Kind:
@@ -150,13 +150,13 @@ def _forget_author(user: Any, conversation_id: int) -> None:
     stream = note_events.stream_of(conversation_id)
 
     def blank(frame: dict[str, Any]) -> bool:
-        concerned: bool = is_id(frame.get("author_id"), user.pk)
+        concerned: bool = frame.get("author_id") == user.pk
         if concerned:
             frame |= {"author_name": ERASED, "text": "", "client_note_id": None}
         return concerned
 
     with log.writing(stream):
-        scrub([stream], needle_of("author_id", [user.pk]), blank)
+        scrub([stream], f'"author_id":{user.pk},', blank)
 
 
 def _participations(user: Any) -> personal.Kind:
@@ -231,15 +231,14 @@ def _forget_in_queue(user: Any, asked: set[int], at_once: int) -> Iterator[int]:
     def blank(frame: dict[str, Any]) -> bool:
         shown = frame["conversation"]
         people = [one for one in [shown["assignee"], *shown["participants"]] if one]
-        concerned = [one for one in people if is_id(one["user_id"], user.pk)]
+        concerned = [one for one in people if one["user_id"] == user.pk]
         for one in concerned:
             one["name"] = ERASED
         if shown["id"] in asked:
             shown["subject"] = ""
         return bool(concerned) or shown["id"] in asked
 
-    own = needle_of("user_id", [user.pk])
-    for needle in (own, *(f'"conversation":{{"id":{id},' for id in asked)):
+    for needle in (f'"user_id":{user.pk},', *(f'"conversation":{{"id":{id},' for id in asked)):
         for _ in scrub_in_batches(queue_events.STREAM, needle, blank, at_once):
             yield 0
 

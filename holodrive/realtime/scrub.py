@@ -10,7 +10,6 @@ import msgspec
 
 from holodrive.realtime import log
 from holodrive.realtime.models import Event
-from holodrive.realtime.wire import readable
 
 Blank = Callable[[dict[str, Any]], bool]
 
@@ -24,16 +23,8 @@ def scrub(streams: Iterable[str], needle: str, blank: Blank) -> None:
 
 
 def needle_of(field: str, ids: Collection[int]) -> str:
-    """What a frame contains in which that field is one of these: exact for one of them, if that is
-    not so large that frames have it as text (and those of the release before as a number).
-    """
-    is_exact = len(ids) == 1 and all(readable(id) == id for id in ids)
-    return f'"{field}":{next(iter(ids))}' if is_exact else f'"{field}":'
-
-
-def is_id(value: Any, id: int) -> bool:
-    """Return whether what a frame has is this id."""
-    return str(value) == str(id)
+    """What a frame contains in which that field is one of these: exact for one of them."""
+    return f'"{field}":{next(iter(ids))}' if len(ids) == 1 else f'"{field}":'
 
 
 def scrub_in_batches(stream: str, needle: str, blank: Blank, at_once: int) -> Iterator[int]:

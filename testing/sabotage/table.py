@@ -2108,13 +2108,6 @@ DEFENCES = (
         "::test_an_error_that_was_caught_inside_a_transaction_is_a_bug",
     ),
     Defence(
-        "an erasure finds ids that frames have as text",
-        f"{_R}/scrub.py",
-        "    return str(value) == str(id)",
-        "    return bool(value == id)",
-        "chat/tests/test_erasure.py::test_nor_of_somebody_whose_id_is_sent_as_text",
-    ),
-    Defence(
         "a session that is read-only ends behind its request, also without a pool",
         f"{_R}/database.py",
         "    connection.close_at = now  # what Django",
