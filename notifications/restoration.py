@@ -5,6 +5,7 @@ from collections.abc import Collection
 from django.contrib.auth import get_user_model
 
 from holodrive.realtime import log, restoration
+from holodrive.realtime.routing import HOME
 from notifications import events
 from notifications.models import Notification
 
@@ -16,7 +17,7 @@ def _used(names: Collection[str]) -> dict[str, int]:
     without them.
     """
     ids = restoration.ids_in(names, events.stream_of)
-    rows = Notification._base_manager.filter(recipient__in=ids).order_by()
+    rows = Notification._base_manager.using(HOME).filter(recipient__in=ids).order_by()
     found = rows.values_list("recipient", flat=True).distinct()
     return {events.stream_of(id): restoration.GAP for id in found}
 

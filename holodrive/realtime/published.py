@@ -5,12 +5,12 @@ from itertools import chain
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, models, router
+from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.signals import ModelSignal, class_prepared, post_save, pre_save
 from django.dispatch import receiver
 
 from holodrive.realtime import log, statements
-from holodrive.realtime.routing import HomeModel, require_home
+from holodrive.realtime.routing import HomeModel
 
 M = TypeVar("M", bound=models.Model)
 
@@ -108,9 +108,6 @@ class PublishedModel(HomeModel):
         if fields is not None:
             along = (self.sets_along.get(field, ()) for field in fields)
             kwargs["update_fields"] = {*fields, *chain.from_iterable(along)}
-        require_home(
-            type(self), kwargs.get("using") or router.db_for_write(type(self), instance=self)
-        )
         with log.writing(*self.streams()):
             if fields is None:
                 self._load_along()

@@ -17,6 +17,7 @@ from django.db.models import F, Max
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
 from holodrive.realtime.personal import in_batches
+from holodrive.realtime.routing import HOME
 
 GAP = 1_000_000_000  # of 2^53, up to which a number in JSON is exact: nine million restores
 
@@ -65,7 +66,7 @@ def _used(names: Collection[str]) -> dict[str, int]:
     last: dict[str, int] = {}
     for stream_of, model, owner in _numbered:
         ids = ids_in(names, stream_of)
-        rows = model._base_manager.filter(**{f"{owner}__in": ids}).values_list(owner)
+        rows = model._base_manager.using(HOME).filter(**{f"{owner}__in": ids}).values_list(owner)
         for id, seq in rows.annotate(Max("seq")):  # none, without a query, for no ids
             last[stream_of(id)] = seq + GAP
     return last
