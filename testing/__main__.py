@@ -65,7 +65,7 @@ ONCE = (
     "holodrive/asyncapi",
     "holodrive/loadtest",
     "holodrive/tests",
-    "benchmarks",
+    "benchmarks/tests",  # pytest ignores no folder that testpaths names
     "testing/soak/tests/test_soak.py",
     "testing/sabotage",
     "testing/tests",
