@@ -211,10 +211,12 @@ class _Chat:
 
 
 async def _first(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event came within these seconds."""
+    """Return whether the event came within these seconds, at their very end as well: who then went
+    on to talk was not waited for any more.
+    """
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
-        return False
+        return event.is_set()
     return True
