@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from testing.client import access_token
 from testing.nginx import HOST, Nginx
-from testing.patience import ANSWER
+from testing.patience import ANSWER, patience
 from testing.server import ServerProcess
 from testing.soak import NO_LIMITS, Progress, Verdict
 from testing.soak.people import person
@@ -22,7 +22,9 @@ class Scale(NamedTuple):
     nginx_waits: int = 75  # as deploy/nginx says
 
 
-FULL, SHORT = Scale(), Scale(sockets=2, seconds=7, heartbeat=1, nginx_waits=3)
+FULL = Scale()
+_WAITS = round(patience(3))  # of which a busy machine may take seconds from a heartbeat
+SHORT = Scale(sockets=2, seconds=2 * _WAITS + 1, heartbeat=1, nginx_waits=_WAITS)
 
 
 def prove(scale: Scale, seed: int, progress: Progress) -> Verdict:
