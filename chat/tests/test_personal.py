@@ -20,7 +20,7 @@ from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 from chat import notes, queue_events, services, workflow
 from chat.models import AuditEntry, Conversation, Message, Note, Participant
 from holodrive.accounts.models import Device as OldDevice
-from holodrive.realtime import log, personal, wire
+from holodrive.realtime import log, personal, tokens, wire
 from holodrive.realtime.management.commands import erase_user
 from holodrive.realtime.models import LastSeen, Ticket
 from notifications.models import Notification
@@ -295,6 +295,32 @@ def test_it_is_asked_for_by_name(person, monkeypatch):
     assert not get_user_model().objects.filter(username=person.username).exists()
 
 
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        ("\u0439\u043e\u0441\u0438\u0444", "\u0438\u0306\u043e\u0441\u0438\u0444"),
+        ("e\u0301va", "e\u0301va"),  # stored past every form
+        ("\ud55c\uae00", "\u1112\u1161\u11ab\u1100\u1173\u11af"),
+        ("aziza", " aziza\u3000"),
+        ("aziza", "\uff41\uff5a\uff49\uff5a\uff41"),
+    ],
+)
+def test_a_name_is_read_as_a_login_reads_it(make_user, monkeypatch, stored, typed):
+    user = make_user("rider", username=stored)
+    assert export(typed)[0]["username"] == stored
+    monkeypatch.setattr("builtins.input", lambda prompt: tokens.as_typed(typed))
+    call_command("erase_user", typed, stdout=StringIO())
+    user.refresh_from_db()
+    assert user.username == f"erased-{user.pk}"
+
+
+def test_of_two_spellings_the_one_that_was_typed_is_erased(make_user):
+    other, user = make_user("rider", username="fin"), make_user("rider", username="\ufb01n")
+    erase("\ufb01n")
+    names = get_user_model().objects.filter(pk__in=[other.pk, user.pk]).order_by("pk")
+    assert [one.username for one in names] == ["fin", f"erased-{user.pk}"]
+
+
 def test_without_a_terminal_it_refuses_instead_of_asking(person, monkeypatch):
     monkeypatch.setattr("sys.stdin", StringIO())
     with pytest.raises(CommandError, match="--no-input"):
@@ -316,10 +342,10 @@ def test_it_is_audited_without_a_name(life, person, monkeypatch):
 
 
 def test_an_unknown_user_is_one_line(db):
-    with pytest.raises(CommandError, match="there is no user nobody"):
-        erase("nobody")
-    with pytest.raises(CommandError, match="there is no user nobody"):
-        export("nobody")
+    for name in ("nobody", "\udcff\udcfe"):  # bytes of a command line that are no text
+        for command in (erase, export):
+            with pytest.raises(CommandError, match=f"there is no user {name}"):
+                command(name)
 
 
 def test_an_export_has_all_of_the_person_and_nothing_of_others(life, person):

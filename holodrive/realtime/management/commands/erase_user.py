@@ -2,6 +2,7 @@
 
 import getpass
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -10,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from holodrive.realtime import personal
 from holodrive.realtime.faults import FAULTS
 from holodrive.realtime.progress import Progress
+from holodrive.realtime.tokens import as_typed
 
 
 class Command(BaseCommand):
@@ -57,7 +59,7 @@ class Command(BaseCommand):
             typed = input(question)
         except EOFError:
             raise CommandError("nothing was erased: nobody can be asked (--no-input)") from None
-        if typed != username:
+        if as_typed(typed) != as_typed(username):
             raise CommandError("nothing was erased")
 
     def _erase(self, user: Any, name: str, kind: personal.Kind, batch: int) -> int:
@@ -82,7 +84,12 @@ def _kinds(user: Any) -> list[tuple[str, personal.Kind]]:
 
 
 def find(username: str) -> Any:
-    try:
-        return get_user_model()._default_manager.get_by_natural_key(username)
-    except get_user_model().DoesNotExist:
-        raise CommandError(f"there is no user {username}") from None
+    """Return the user of exactly this name, or else of the one that a login reads in it: a terminal
+    may write decomposed letters. Exactly comes first, for a name that was stored as it was typed.
+    """
+    users = get_user_model()._default_manager
+    for name in dict.fromkeys((username, as_typed(username))):
+        # ValueError: bytes of the command line that are no text.
+        with suppress(get_user_model().DoesNotExist, ValueError):
+            return users.get_by_natural_key(name)
+    raise CommandError(f"there is no user {username}")
