@@ -10,6 +10,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from holodrive.realtime import characters
 from holodrive.realtime.rest import View, answer, read_body
 from holodrive.realtime.wire import ANY_TEXT, checked_text, timestamp
 from push import backends, logins, services
@@ -32,6 +33,8 @@ class RegisterDevice(msgspec.Struct, kw_only=True):
     def __post_init__(self) -> None:
         for text in (self.token, self.name, *self.keys, *self.keys.values()):
             checked_text(text)
+        if characters.is_blank(self.name):
+            self.name = ""
 
 
 class DeviceItem(msgspec.Struct, kw_only=True):

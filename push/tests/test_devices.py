@@ -11,6 +11,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from holodrive.accounts.models import Device as OldDevice
+from holodrive.realtime.tests.test_characters import TABLE
 from push.models import Device
 from push.services import MOST_DEVICES
 
@@ -36,6 +37,13 @@ def test_a_token_is_registered_once(rest):
     assert first.json().keys() == {"id", "platform", "token", "name", "created_at"}
     assert second.json() == first.json() | {"platform": "ios", "name": "Mine"}
     assert rest.get("/api/devices/").json() == {"results": [second.json()]}
+
+
+def test_a_name_that_shows_nothing_is_none(rest):
+    for blank in TABLE["blank"].values():
+        assert register(rest, name=blank).json()["name"] == "", ascii(blank)
+        assert Device.objects.get().name == ""
+    assert register(rest, name="\u3164👩‍🚒").json()["name"] == "\u3164👩‍🚒"
 
 
 def test_a_device_is_removed(rest):
