@@ -28,6 +28,7 @@ _ISOLATES = regex.compile(r"[\u2066-\u2069]")
 _CONTROLS = regex.compile(r"\p{Bidi_Control}")
 _OTHER_WAY = regex.compile(r"[\p{Bidi_Control}\p{bc=R}\p{bc=AL}\p{bc=AN}]")
 _PARAGRAPHS = regex.compile(r"(\p{bc=B}+)")  # what ends every direction that is still open
+_LINE_ENDS = regex.compile(r"[\p{bc=B}\v\f\u2028]+")  # the last three end none
 
 
 def first(text: str, most: int) -> str:
@@ -67,7 +68,7 @@ def one_line(name: str) -> str:
     """Return a name that can stand in a sentence: without line ends, and without isolates that it
     leaves open or ends for others.
     """
-    return closed(_PARAGRAPHS.sub(" ", name))
+    return closed(_LINE_ENDS.sub(" ", name))
 
 
 def closed(text: str) -> str:

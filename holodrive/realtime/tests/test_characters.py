@@ -81,6 +81,7 @@ def test_at_the_end_of_a_sentence_only_controls_are_isolated():
         ("\u2067evil", "evil"),
         ("\u2067two\n\u202elines\u2069", "\u2067two \u202elines\u2069"),
         ("a\u2029b\r\nc\x85d", "a b c d"),
+        ("a\u2028b\vc\fd\n\u2028e", "a b c d e"),
     ],
 )
 def test_a_name_stays_in_its_place(name, shown):
