@@ -185,7 +185,7 @@ def test_every_text_that_a_list_is_searched_by_has_a_folded_column(page):
         assert last in known or f"{model._meta.label}.{last}" in PLAIN, name
 
 
-ODD = ["''", "\u0301\u0302", "\u200b\u200b", "%%", "__", "\\\\", '""', '"', "a " * 3000]
+ODD = ["a\x00b", "''", "\u0301\u0302", "\u200b\u200b", "%%", "__", "\\\\", '""', '"', "a " * 3000]
 
 
 def test_no_query_is_an_error_in_the_admin(client, agent, rider):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from holodrive.realtime.characters import is_blank
+
 # Uzbek's letter Oʻ has U+02BB, and its tutuq belgisi U+02BC: people type whatever looks like them.
 _APOSTROPHES = "'`\u00b4\u0374\u0384\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ca\u02cb\u02f4"
 _APOSTROPHES += "\u055a\u05f3\u1fbd\u1fbf\u1fef\u1ffd\u1ffe\u2018\u2019\u201a\u201b\u2032\u2035"
@@ -47,7 +49,7 @@ class _Signs(dict[int, str | int | None]):
 def _sign(sign: str) -> str | int | None:
     if sign.isspace():
         return " "
-    if sign in _APOSTROPHES or unicodedata.category(sign) in _UNSEEN:
+    if sign in _APOSTROPHES or unicodedata.category(sign) in _UNSEEN or is_blank(sign):
         return None
     if unicodedata.category(sign) == "Pd":
         return "-"
@@ -99,7 +101,8 @@ def _national(folded: str) -> Iterator[str]:
         return
     digits = "".join(filter(str.isdigit, folded))
     is_international = "+" in folded[:3] or digits.startswith("00")
-    if len(digits) in (11, 12) or (is_international and 10 <= len(digits) <= 17):
+    has_trunk_code = len(digits) == 10 and digits[0] in "08"
+    if has_trunk_code or len(digits) in (11, 12) or (is_international and 10 <= len(digits) <= 17):
         yield digits[-_NATIONAL:]
 
 
@@ -117,6 +120,7 @@ def words(text: str) -> list[Word]:
     """The words of a query, each of which must be found; in double quotes several are one, and so
     is a phone number.
     """
+    text = text.replace("\x00", "")  # PostgreSQL refuses a query with one
     if _NUMBER.fullmatch(fold(text)):
         return [Word(text.strip(), phrases(text))]
     found = [quoted or plain for quoted, plain in _WORDS.findall(text)][:MOST_WORDS]

@@ -6,6 +6,7 @@ import pytest
 
 from holodrive.realtime import folding
 from holodrive.realtime.folding import fold, joined, phrases, stored, words
+from holodrive.realtime.tests.test_characters import TABLE
 from testing.spellings import SPELLINGS
 
 TEXTS = sorted({text for stored_text, query, _ in SPELLINGS for text in (stored_text, query)})
@@ -29,9 +30,14 @@ def test_it_does_not_matter_how_a_text_is_composed(text):
 
 
 def test_a_text_of_marks_alone_leaves_nothing():
-    for text in ("", " \n", "\u0301\u0302", "''", "\u200b\ufeff", "\u2019", "\ufe0f"):
+    for text in (*TABLE["blank"].values(), "\u0301\u0302", "''", "\u2019"):
         assert (fold(text), stored(text), phrases(text)) == ("", "", ())
         assert all(word.typed and not word.phrases for word in words(text))
+
+
+def test_a_query_has_nothing_that_a_database_refuses():
+    for text in ("Oʻz\x00bek", "\x00", "90 123\x00 45 67"):
+        assert words(text) == words(text.replace("\x00", ""))
 
 
 def test_what_is_stored_is_bounded():
