@@ -4,7 +4,9 @@ import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from io import StringIO
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -467,6 +469,15 @@ def test_the_commands_read_a_name_as_the_doors_do(transactional_db, address, mon
     monkeypatch.setattr("getpass.getpass", lambda prompt="": " second one ")
     call_command("changepassword", typed)
     assert [door(typed, " second one ", address) for door in DOORS] == [True] * 3
+
+
+def test_a_name_typed_at_the_prompt_is_read_alike(transactional_db, address, monkeypatch):
+    said = iter([" \u0438\u0306\u0430 ", "a@example.com"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(said))
+    monkeypatch.setattr("getpass.getpass", lambda prompt="": " seventy-7 walruses ")
+    terminal = SimpleNamespace(isatty=lambda: True)
+    call_command("createsuperuser", stdin=terminal, stdout=StringIO())
+    assert [door("\u0439\u0430", " seventy-7 walruses ", address) for door in DOORS] == [True] * 3
 
 
 @pytest.mark.parametrize(
