@@ -26,7 +26,8 @@ _FSI, _PDI = "\u2068", "\u2069"
 _OPENING = "\u2066\u2067\u2068"
 _ISOLATES = regex.compile(r"[\u2066-\u2069]")
 _CONTROLS = regex.compile(r"\p{Bidi_Control}")
-_OTHER_WAY = regex.compile(r"[\p{Bidi_Control}\p{bc=R}\p{bc=AL}\p{bc=AN}]")
+# The library calls R whatever it does not know, such as the emoji of a later year.
+_OTHER_WAY = regex.compile(r"[\p{Bidi_Control}\p{bc=AL}\p{bc=AN}]|(?!\p{Cn})\p{bc=R}")
 _PARAGRAPHS = regex.compile(r"(\p{bc=B}+)")  # what ends every direction that is still open
 _LINE_ENDS = regex.compile(r"[\p{bc=B}\v\f\u2028]+")  # the last three end none
 
