@@ -60,7 +60,8 @@ def masked_among(
     place of all of it, if it completes a number with them. All digits of the messages belong to it,
     or any count (`3-17`, `3-18`, `3-19`) would be a number now and then.
     """
-    before, after = before[-_MOST_PARTS:], after[:_MOST_PARTS]
+    before = [part[-_NEAR:] for part in before[-_MOST_PARTS:]]
+    after = [part[:_NEAR] for part in after[:_MOST_PARTS]]
     for first in range(len(before) + 1):
         for last in range(len(after) + 1):
             parts = (*before[first:], text, *after[:last])
@@ -74,6 +75,8 @@ def _is_one_number(parts: Sequence[str], region: str, own: Sequence[str]) -> boo
     read = folded(" ".join(parts)).text
     digits = [place for place, character in enumerate(read) if character.isdigit()]
     begins = digits[0] if is_part(parts[0]) else len(folded(parts[0]).text)
+    if sum(place >= begins for place in digits) > numbers.MOST_JOINED:
+        return False
     spans = numbers.spans(read, region, own)
     return any(start <= begins and end > digits[-1] for start, end in spans)
 

@@ -35,9 +35,9 @@ _LIST = re.compile(r"[,;\n]")
 _YEAR = re.compile(r"20\d\d")  # "2026-12345"; in Uzbekistan 20 is the code of mobile numbers, too
 _PLUS = re.compile(r"(?:(?<!\d\s)\+[\s(]{0,2}|\+\(?)$")  # `5 000 + 650` is a sum
 _OPENING = re.compile(r"(?:\(\s?)?\+[\s(]{0,2}$|\($")
-_MOST_JOINED = 24  # digits: two numbers
+MOST_JOINED = 24  # digits: two numbers
 _MOST_GROUPS = 5  # of a number with another country's code and no plus
-_TWO = range(18, _MOST_JOINED + 1)
+_TWO = range(18, MOST_JOINED + 1)
 _GLUED = range(18, 61)  # digits of two numbers or more: of fewer, chance makes one
 # Digits in the groups of a number, without a prefix: in Uzbekistan, in Russia.
 _USUAL = {(2, 3, 2, 2), (2, 3, 4), (2, 7), (2, 4, 3), (3, 3, 3), (3, 3, 2, 2), (3, 3, 4), (3, 7)}
@@ -158,7 +158,7 @@ class _Search:
                 return chosen[0], last
             if self._is_number(digits, chosen):
                 longest = chosen
-            if len(digits) >= _MOST_JOINED:
+            if len(digits) >= MOST_JOINED:
                 break
         return self._likeliest(longest) if longest else None
 

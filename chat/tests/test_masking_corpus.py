@@ -8,10 +8,11 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chat.masking import MASK, is_part, masked, masked_among
+from chat.masking import MASK, is_part, masked, masked_among, numbers
 from chat.masking.numbering import numbering_of
 from chat.masking.own import refusal
 
@@ -342,3 +343,21 @@ def test_a_number_in_several_texts_is_hidden_where_it_is_complete(
     before: list[str], text: str, after: list[str], expected: str
 ) -> None:
     assert masked_among(before, text, after, "UZ") == expected
+
+
+def test_parts_are_not_read_with_all_of_what_is_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It happens under the lock of a stream: a second for the worst texts, if all were read."""
+    read: list[str] = []
+    find = numbers.spans
+
+    def spans(text: str, *more: Any) -> Iterator[tuple[int, int]]:
+        read.append(text)
+        return find(text, *more)
+
+    monkeypatch.setattr(numbers, "spans", spans)
+    words, few = "so " + "1 000 " * 600, ["55 000 55 00"] * 11
+    assert masked_among([words, *few], "45 67", [*few, words], "UZ") == "45 67"
+    assert max(map(len, read)) < 300
+    assert len(read) < 20
