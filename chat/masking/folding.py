@@ -25,6 +25,7 @@ _LOOKS = {
     "\U0001f51f": "10",
     "。": ".",
     "｡": ".",
+    **dict(zip("〇零一二三四五六七八九", "00123456789", strict=True)),  # letters, by category
 }
 
 

@@ -13,7 +13,7 @@ _TLD = (
 )
 _PROVIDER = r"(?:gmail|mail|yandex|inbox|icloud|outlook|hotmail|yahoo|rambler|umail|protonmail)"
 _MAIL_ONLY = r"(?:gmail|hotmail|protonmail|icloud|outlook)"  # their hosts have no pages to look at
-_WORD_AT = r"(?:собака|собачка|sobaka|sobachka|kuchuk(?:cha)?|et|эт|at)"
+_WORD_AT = r"(?:собака|собачка|sobaka|sobachka|kuchuk(?:cha)?|et|эт|ат|at)"
 _WORD_DOT = r"(?:dot|точка|тчк|tochka|nuqta|нуқта)"
 _OPEN, _SHUT = r"[(\[{<]\s?", r"\s?[)\]}>]"
 _AT = rf"(?:@{{1,3}}|{_OPEN}(?:{_WORD_AT}|a|а|@){_SHUT})"
@@ -45,11 +45,11 @@ _MAIL = [
 _NO_NAME = r"(?!(?:everyone|channel|support|admin|administrator|driver|rider|operator)\b)"
 _NAME = r"(?=[\w.]{5})[^\W\d]\w*+(?:\.\w++)*+"
 _APP = (
-    r"(?:telegram\w{0,4}|teleg[aeu]?|tg|тг|телег[аеу]|телеграм\w{0,4}|insta(?:gram\w{0,4})?|inst|ig"
+    r"(?:telegram\w{0,4}|teleg[aeu]?|tl?g|tg(?:im|da|imda)|тг|телег[аеу]|телеграм\w{0,4}|insta(?:gram\w{0,4}|m|da|mda)?|inst|ig"
     r"|инст[аеу]|инстаграм\w{0,4}|whats?app?|watsapp?|vatsapp?|ватсап|вотсап|ватцап|вацап|воцап|уатсап|viber|вайбер|skype|скайп|vk|вк|facebook|fb|фейсбук|snapchat|tiktok"
-    r"|тикток|discord|wechat|imo|nick|nickname|ник)"
+    r"|тикток|discord|wechat|imo|nick|nickname|nik(?:im)?|user\s?name|ник|юзернейм)"
 )
-_AFTER_APP = rf"(?<![^\W\d]){_APP}(?!\w)[\s:=>–—-]"
+_AFTER_APP = rf"(?<![^\W\d]){_APP}(?:\sid)?(?!\w)[\s:=>–—-]"
 _NAMES = [
     rf"(?<![^\W\d])(?<![.@])@{_NO_NAME}{_NAME}",
     r"(?<![^\W\d])(?<![.@])@\s(?=[a-z0-9.]{0,32}_)[a-z][a-z0-9_.]{3,31}(?<!\.)",
@@ -69,7 +69,7 @@ _MESSENGER = (
     r"(?:t\.me|tg\.me|tlgrm\.(?:ru|eu)|t-do\.ru|telega\.(?:at|one)|teleg\.(?:run|one)|telegram\.(?:me|dog)|telesco\.pe|wa\.(?:me|link)|m\.me|vk\.me|ig\.me|fb\.me|line\.me"
     r"|messenger\.com/t|discord\.com/(?:invite|users)|signal\.me|zalo\.me|imo\.im|viber\.(?:me|click)|vb\.me|matrix\.to|discord\.gg"
     r"|signal\.group|linktr\.ee|taplink\.cc|icq\.im|tamtam\.chat|max\.ru"
-    r"|(?:api|web|chat)\.whatsapp\.com|whatsapp\.com|chats\.viber\.com|join\.skype\.com)"
+    r"|(?:api|web|chat)\.whatsapp\.com|whatsapp\.com|web\.telegram\.org|(?:chats|invite)\.viber\.com|join\.skype\.com)"
 )
 _SOCIAL = (
     r"(?:instagram\.com|instagr\.am|facebook\.com|fb\.com|vk\.com|vk\.ru|vkontakte\.ru|ok\.ru"
@@ -104,6 +104,8 @@ _HINT = re.compile(
 )
 # Mail first, or a name would take a half of it.
 _PATTERNS = [re.compile(pattern) for pattern in (*_MAIL, *_LINKS, *_NAMES)]
+_LINK_PATTERNS = [re.compile(pattern) for pattern in _LINKS]
+_LATIN = str.maketrans("аеорсухітмк", "aeopcyxitmk")  # what Cyrillic letters look like
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
@@ -113,3 +115,6 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     for pattern in _PATTERNS:
         for found in pattern.finditer(text):
             yield found.span("name" if "name" in pattern.groupindex else 0)
+    if "/" in text and (latin := text.translate(_LATIN)) != text:  # `т.ме/sardor_bek`
+        for pattern in _LINK_PATTERNS:
+            yield from (found.span() for found in pattern.finditer(latin))

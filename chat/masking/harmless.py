@@ -32,8 +32,10 @@ _MAP = re.compile(
     r"|yandex\w{0,4}|2gis|dgis|waze|openstreetmap|osm|osmand|here|bing|omaps|organicmaps|mapy)[.:/])"
     r"[^\s•]+"
 )
-_DEGREES = re.compile(r"\d{1,3}°\s?\d{1,2}['′’]\s?\d{1,2}(?:[.,]\d{1,6})?(?:\"|”|''|′′)?")
+_SECONDS = r"\s?[0-5]?\d(?:[.,]\d{1,6})?(?:\"|”|''|′′)?"
+_DEGREES = re.compile(rf"(\d{{1,3}})°\s?[0-5]?\d(?:['′’]{_SECONDS}|[.,]\d{{1,6}}['′’])(?!\d)")
 _FARTHEST_NORTH = 75  # that anybody drives: beyond, it is a number spelled as a latitude
+_UNEVEN = 3  # decimals: the noughts at the end of one half in a thousand
 _MOBILE = range(88, 100)  # degrees that read as the code of a mobile number, in Siberia and Burma
 
 
@@ -44,26 +46,32 @@ def _places(text: str, numbering: Numbering) -> Iterator[Shape]:
         low, high = sorted(halves)
         plausible = low <= _FARTHEST_NORTH and high <= 180
         in_link = any(start <= found.start() < end for start, end in maps)
-        if not plausible or (not in_link and _reads_as_mobile(found, numbering)):
-            continue
-        yield Shape(*found.span(), certain=True)
+        if plausible and not _reads_as_mobile(found, numbering, in_link=in_link):
+            yield Shape(*found.span(), certain=True)
     for found in _DEGREES.finditer(text):
-        yield Shape(*found.span(), certain=True)
+        if int(found[1]) not in _MOBILE or not numbering.is_mobile(re.sub(r"\D", "", found[0])):
+            yield Shape(*found.span(), certain=True)
     for found in _ALONE.finditer(text):  # one half of a place: no mobile number is one
         if not numbering.is_mobile(found[0].replace(".", "")):
             yield Shape(*found.span(), certain=False)
 
 
-def _reads_as_mobile(pair: re.Match[str], numbering: Numbering) -> bool:
+def _reads_as_mobile(pair: re.Match[str], numbering: Numbering, *, in_link: bool) -> bool:
     """Return whether a half has all digits of a mobile number, or both together the country's
-    code as well.
+    code as well. A link to a map may lead to Siberia: there it takes a half that is written more
+    finely than the other.
     """
-    halves = [re.sub(r"[^\d.,]", "", pair[part]) for part in (1, 3)]
-    mobile = [int(re.split("[.,]", half)[0]) in _MOBILE for half in halves]
-    digits = [re.sub(r"\D", "", half) for half in halves]
-    longest = (len(one) for one, is_one in zip(digits, mobile, strict=True) if is_one)
-    return max(longest, default=0) >= min(numbering.lengths, default=MOST_DIGITS) or (
-        mobile[0] and numbering.code_first("".join(digits)) > 0
+    halves = [re.split("[.,]", pair[part].lstrip("-+−")) for part in (1, 3)]
+    with_code = "".join(halves[0] + halves[1]) if int(halves[0][0]) in _MOBILE else ""
+    if any(map(numbering.code_first, (with_code, halves[0][1], halves[1][1]))):
+        return True
+    coarse, fine = sorted(halves, key=lambda half: len(half[1]))
+    if len(fine[1]) - len(coarse[1]) >= _UNEVEN:
+        return numbering.is_mobile("".join(fine)) or numbering.is_mobile(fine[1])
+    fewest = min(numbering.lengths, default=MOST_DIGITS)
+    return not in_link and any(
+        int(degrees) in _MOBILE and len(degrees + decimals) >= fewest
+        for degrees, decimals in halves
     )
 
 
@@ -71,7 +79,9 @@ def _reads_as_mobile(pair: re.Match[str], numbering: Numbering) -> bool:
 
 _CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?"
 _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:19|20)\d\d"
-_DATE = rf"(?:{_YEAR}([-./]){_MONTH}\1{_DAY}|{_DAY}([-./]){_MONTH}\2(?:{_YEAR}|\d\d))"
+_DATE = (
+    rf"(?:{_YEAR}([-./]){_MONTH}\1{_DAY}|(?<!\d-){_DAY}([-./]){_MONTH}\2(?:{_YEAR}|\d\d(?!-\d)))"
+)
 _MOMENTS = [
     re.compile(rf"(?<!\d)(?<!\d[./:]){_DATE}(?:[t ,]{{1,2}}{_CLOCK})?(?!\d|[./:]\d)"),
     re.compile(rf"(?<!\d)(?<!\d[.:]){_CLOCK}(?:\s?(?:z|[+-]\d\d:?\d\d))?(?![:\d])"),
@@ -81,15 +91,19 @@ _MOMENTS = [
     ),
 ]
 _YEARS = re.compile(rf"(?<!\d){_YEAR}\s?[-–/]\s?{_YEAR}(?!\d)")
-_DOTTED_CLOCK = re.compile(r"(?<!\d)(?<!\d[.,:])(?:[01]?\d|2[0-3])\.[0-5]\d(?![.,:]?\d)")
+_OTHER_CLOCKS = [  # 18.30 and 18-30
+    re.compile(rf"(?<!\d)(?<!\d[.,:{also}])(?:[01]?\d|2[0-3])[{mark}][0-5]\d(?![.,:{also}]?\d)")
+    for mark, also in ((".", ""), ("-", "-"))
+]
 
 
 def _moments(text: str) -> Iterator[Shape]:
     for pattern in (*_MOMENTS, _YEARS):
         for found in pattern.finditer(text):
             yield Shape(*found.span(), certain=True)
-    for found in _DOTTED_CLOCK.finditer(text):
-        yield Shape(*found.span(), certain=False)
+    for pattern in _OTHER_CLOCKS:
+        for found in pattern.finditer(text):
+            yield Shape(*found.span(), certain=False)
 
 
 # Amounts
@@ -103,12 +117,16 @@ _CURRENCY = (
     rf"|доллар|у\.?е|y\.?e|евро|euro|тенге|tenge|ming|минг|тыс|тысяч|mln|млн|million|миллион)"
     rf"{_ENDING}(?!\w)|р(?!\w))"
 )
+# A sign between digits, alike on both sides, is none of an amount: `90$123$45$67`.
+_BETWEEN = r"(?!(?<=[$€₽₸£¥₴₺])(?:(?<=\d.)\d|(?<=\s.)\s?\d))"
 _PRICED = re.compile(
     rf"(?<![\d+])(?<!\d[.,])({_AMOUNT})((?:\s?[-–—/~÷x×*+=]\s?{_AMOUNT}){{0,3}})\s{{0,2}}{_CURRENCY}"
+    rf"{_BETWEEN}"
 )
-_PRICE = re.compile(rf"(?<!\w){_CURRENCY}\s?:?\s?({_AMOUNT})(?!\s\d)")
+_PRICE = re.compile(rf"(?<!\w)(?<!\d\s){_CURRENCY}\s?:?\s?({_AMOUNT})(?!\s\d)")
 _FIGURE = re.compile(_AMOUNT)
-_THOUSANDS = re.compile(rf"(?<![\d.,+])(?:{_GROUPED})(?!\d|[.,]\d)")
+_BEGINS = r"(?<![\d.,:])(?<!(?<!\d)\+)"  # a plus after a digit adds
+_THOUSANDS = re.compile(rf"{_BEGINS}(?:{_GROUPED})(?!\d|[.,]\d)")
 _WITH_CENTS = re.compile(
     r"(?<![\d.,+])(?:\d{1,3}(?:[ '’]\d{3}){1,4}[.,]\d\d|\d{1,3}(?:,\d{3}){1,4}\.\d\d"
     r"|\d{1,3}(?:\.\d{3}){1,4},\d\d)(?![.,\s]?\d)"
@@ -121,12 +139,12 @@ _LISTED = [
     (
         re.compile(one),
         re.compile(
-            rf"(?<![\d.,+])(?<!\d )(?:{one}(?: ?(?:[;+=/–—-]|, ) ?|\n)){{1,40}}{one}(?! ?\d|[.,]\d)"
+            rf"{_BEGINS}(?<!\d )(?:{one}(?: ?(?:[;+=/–—-]|, ) ?|\n)){{1,40}}{one}(?! ?\d|[.,]\d)"
         ),
     )
     for one in _THOUSAND.values()
 ]
-_ROUND = re.compile(r"(?<![\d.,+])[1-9]\d{1,4}00(?!\d|[.,]\d)")
+_ROUND = re.compile(rf"{_BEGINS}[1-9]\d{{1,4}}00(?!\d|[.,]\d)")
 _NOUGHTS = re.compile(r"\d{1,3}(?:\D000)+")
 
 
@@ -161,8 +179,11 @@ def _is_split(one: re.Match[str], next: re.Match[str], numbering: Numbering) -> 
 
 def _is_dialled(figures: list[str], numbering: Numbering) -> bool:
     """Return whether figures in a row are a number with a currency after it: `90 123-45-67 sum`.
-    No prices have so few digits beside each other.
+    No prices have so few digits beside each other, but a time may be
+    ahead of one: `09-30 150 000 sum`.
     """
+    if re.search(r"\D000$", figures[-1]):
+        return False
     digits = [re.sub(r"\D", "", figure) for figure in figures]
     rows = (digits[start:] for start in range(len(digits) - 1))
     return any(
@@ -180,8 +201,8 @@ def _is_amount(figure: str, numbering: Numbering) -> bool:
 # Cards, machines, parcels
 
 _CARD = re.compile(
-    r"(?<![\d+])(?=[3-6]|2[2-7]|8600|9860)(?:(?:\d{4}[ -]?){3}\d{4}(?:[ -]?\d{3})?|\d{4}[ -]?\d{6}"
-    r"[ -]?\d{5})(?!\d)"
+    r"(?<![\d+])(?=[3-6]|2[2-7]|8600|9860)(?:(?:\d{4}[ .-]{0,2}){3}\d{4}(?:[ -]?\d{3})?"
+    r"|\d{4}[ -]?\d{6}[ -]?\d{5})(?!\d)"
 )
 _UZBEK_CARD = re.compile(r"(?<![\d+])(?:8600|9860|5614)(?:([ -])\d{4}\1\d{4}\1\d{4}(?!\d))")
 _IBAN = re.compile(r"(?<!\w)[a-z]{2}\d\d(?: ?[\da-z]{4}){2,7}(?: ?[\da-z]{1,3})?(?!\w)")
@@ -242,7 +263,9 @@ _HASH = re.compile(
     r"(?<![^\W_])(?=\d{0,15}[a-f]+\d{1,15}[a-f]+\d{0,15}[a-f])[\da-f]{16,128}(?![^\W_])"
 )
 _LONG = re.compile(r"(?<!\d)\d{9,}(?!\d)")
-_CALLS = re.compile(r"(?:phone|tel|number|mobile|whatsapp|wa|call|contact|msisdn|to)\w*=")
+_CALLS = re.compile(
+    r"(?:phone|tel|number|mobile|whatsapp|wa|call|contact|msisdn|to|text|query|address)\w*=|q="
+)
 
 
 def _links(text: str, numbering: Numbering) -> Iterator[Shape]:

@@ -28,12 +28,14 @@ _SPOKEN = re.compile(
     r"|точка|dash|hyphen|space|dot)(?![^\W_]))+"
 )
 # "9O l23": Latin, Cyrillic and Greek letters that look like a digit, beside one.
-_ALIKE = re.compile(r"(?<![^\W_])(?=[oоοilі]{0,9}\d)[\doоοilі]+(?![^\W_])")
-_LETTERS = str.maketrans("oоοilі", "000111")
+_ALIKE = re.compile(r"(?<![^\W_])(?=[oоοilіз]{0,9}\d)[\doоοilіз]+(?![^\W_])")
+_LETTERS = str.maketrans("oоοilіз", "0001113")
 _DIGITS = re.compile(r"[0-9]+")
 _LIST = re.compile(r"[,;\n]")
-_YEAR = re.compile(r"20\d\d")  # "2026-12345"; in Uzbekistan 20 is the code of mobile numbers, too
-_PLUS = re.compile(r"(?:(?<!\d\s)\+[\s(]{0,2}|\+\(?)$")  # `5 000 + 650` is a sum
+# "2026-12345"; in Uzbekistan 20 is the code of mobile numbers, too.
+_YEAR = re.compile(r"20[0-3]\d")
+# `5 000 + 650` and `5000+650` are sums, of less than nine digits.
+_PLUS = re.compile(r"(?:(?<!\d)|(?<=\d{9}))(?:(?<!\d\s)\+[\s(]{0,2}|\+\(?)$")
 _OPENING = re.compile(r"(?:\(\s?)?\+[\s(]{0,2}$|\($")
 MOST_JOINED = 24  # digits: two numbers
 _MOST_GROUPS = 5  # of a number with another country's code and no plus
@@ -182,7 +184,9 @@ class _Search:
         return bool(prefixed) or _is_usual(groups) or len(groups) == len(digits)
 
     def _end(self, chosen: Sequence[int]) -> int:
-        """Look ahead: `7 916 123 45` is a landline until the next group makes it Russian."""
+        """Look ahead: `7 916 123 45` is a landline until the next group makes it Russian. One
+        grouped as usual ends, or `33 624 64 00, 99 534 30 17` would begin with a French one.
+        """
         last = chosen[-1]
         longer = [*chosen]
         digits = "".join(self._run[index].digits for index in chosen)
@@ -193,7 +197,8 @@ class _Search:
                 break
             if self._is_number(digits, longer):
                 last = following
-        return last
+        sure = self._is_sure(chosen[0], chosen[-1]) and not self._is_sure(chosen[0], last)
+        return chosen[-1] if sure else last
 
     def _is_number(self, digits: str, chosen: Sequence[int]) -> bool:
         if len(digits) < self._numbering.fewest_digits or not self._may_be(digits, chosen):
