@@ -34,8 +34,8 @@ _DIGITS = re.compile(r"[0-9]+")
 _LIST = re.compile(r"[,;\n]")
 # "2026-12345"; in Uzbekistan 20 is the code of mobile numbers, too.
 _YEAR = re.compile(r"20[0-3]\d")
-# `5 000 + 650` and `5000+650` are sums, of less than nine digits.
-_PLUS = re.compile(r"(?:(?<!\d)|(?<=\d{9}))(?:(?<!\d\s)\+[\s(]{0,2}|\+\(?)$")
+# `5 000 + 650` and `5000+650` are sums: after three to eight digits.
+_PLUS = re.compile(r"(?:(?<!\d{3})|(?<=\d{9}))(?:(?<!\d\s)\+[\s(]{0,2}|\+\(?)$")
 _OPENING = re.compile(r"(?:\(\s?)?\+[\s(]{0,2}$|\($")
 MOST_JOINED = 24  # digits: two numbers
 _MOST_GROUPS = 5  # of a number with another country's code and no plus
@@ -58,9 +58,16 @@ def spans(text: str, region: str, patterns: Sequence[str]) -> Iterator[tuple[int
     numbering = numbering_of(region)
     if not _DIGITS.search(text):
         return
-    text = _ALIKE.sub(lambda found: found[0].translate(_LETTERS), text)
-    if sum(map(str.isdigit, text)) < numbering.fewest_digits:  # most texts; the rest costs more
-        return
+    alike = _ALIKE.sub(lambda found: found[0].translate(_LETTERS), text)
+    for reading in dict.fromkeys((alike, text)):  # `901234567o` has a letter more, no nought
+        # Most texts have fewer; the rest costs more.
+        if sum(map(str.isdigit, reading)) >= numbering.fewest_digits:
+            yield from _spans_as_read(reading, numbering, patterns)
+
+
+def _spans_as_read(
+    text: str, numbering: Numbering, patterns: Sequence[str]
+) -> Iterator[tuple[int, int]]:
     known = Known(shapes(text, numbering), own.spans(text, patterns))
     for run in _runs(text):
         if sum(len(group.digits) for group in run) >= numbering.fewest_digits:
