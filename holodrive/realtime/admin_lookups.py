@@ -6,10 +6,11 @@ digit. And nothing that decides what is shown or changed is read from a replica.
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path
-from django.contrib.admin.widgets import url_params_from_lookup_dict
-from django.core.exceptions import FieldDoesNotExist
+from django.contrib.admin.widgets import AutocompleteSelect, url_params_from_lookup_dict
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError
 from django.db.models import Field
 from django.http import HttpRequest
@@ -25,8 +26,22 @@ _OF_SHOWN = ("exact", "in", "isnull")
 _NO_NUMBER = (OverflowError, ValueError, DataError)
 
 
+class Completed(AutocompleteSelect):
+    """Shows a value that is no key, of an address or a form, as none: Django's fails."""
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        key = self.field.target_field
+        return super().optgroups(name, [one for one in value if _is_of(key, one)], attr)
+
+
 class FreshRights(BaseModelAdmin):  # type: ignore[type-arg]
     """Permissions are asked of what is written, also where a backend of the project decides."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            widget = Completed(db_field, self.admin_site, using=kwargs.get("using"))
+            kwargs.setdefault("widget", widget)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         with routing.fresh_reads():
@@ -72,6 +87,14 @@ class StrictLookups(FreshRights, FoldedSearch):
         except _NO_NUMBER:
             return None
 
+    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+        """Run an action on what was ticked. What is no key was not: Django's own fails on it."""
+        form: Any = request.POST.copy()
+        ticked = form.getlist(ACTION_CHECKBOX_NAME)
+        form.setlist(ACTION_CHECKBOX_NAME, [one for one in ticked if _is_of(self.opts.pk, one)])
+        request.POST = form
+        return super().response_action(request, queryset)
+
     def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         """Whether the query string of a list may have it; Django answers 400 if not."""
         return lookup in {*self._offered(request)} or self._limits_choices(lookup, value)
@@ -105,6 +128,17 @@ class StrictLookups(FreshRights, FoldedSearch):
             if (lookup, value) in known.items():
                 return True
         return False
+
+
+def _is_of(field: Any, text: str) -> bool:
+    """Return whether the column of a key can hold it."""
+    while field.is_relation:
+        field = field.target_field
+    try:
+        field.clean(text, None)
+    except ValidationError:
+        return False
+    return True
 
 
 def _lookups(path: str, field: "Field[Any, Any] | None", lookups: tuple[str, ...]) -> Iterator[str]:

@@ -28,7 +28,7 @@ class JsonParser(JSONParser):
             return msgspec.json.decode(raw)
         except msgspec.ValidationError as problem:  # an integer of thousands of digits
             raise InvalidMessage(str(problem)) from None
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _diagnose(raw) from None
 
 

@@ -221,3 +221,53 @@ def test_a_number_that_no_column_holds_is_no_error_of_the_server(one, client, ma
         assert client.get(page, {lookup: number}).status_code in (200, 302, 400), lookup
     change = client.get(reverse(f"admin:{name}_change", args=("9" * 20,)))
     assert change.status_code in (302, 403)
+
+
+NO_KEYS = ("x", "", "\0", "1.5", "NaN", "9" * 20, "9" * 4_400, "-1", "1\n2", "[]", "é")
+
+
+@pytest.mark.parametrize("one", admins(), ids=named)
+def test_a_forged_selection_of_an_action_is_no_error_of_the_server(one, client, make_user):
+    user = make_user("admin")
+    client.force_login(user)
+    page = reverse(f"admin:{one.opts.app_label}_{one.opts.model_name}_changelist")
+    for action in ("delete_selected", *one.actions, "nonsense"):
+        for key in NO_KEYS:
+            for confirmed in ({}, {"post": "yes"}, {"select_across": "1"}):
+                ticked = {"action": action, "_selected_action": [key, "0"], "index": key}
+                answer = client.post(page, ticked | confirmed)
+                assert answer.status_code in (200, 302, 403), (action, key)
+    assert get_user_model().objects.filter(pk=user.pk).exists()
+
+
+@pytest.mark.parametrize("one", admins(), ids=named)
+def test_a_forged_key_in_a_form_is_no_error_of_the_server(one, client, make_user):
+    client.force_login(make_user("admin"))
+    page = reverse(f"admin:{one.opts.app_label}_{one.opts.model_name}_add")
+    request = request_of_superuser()
+    inlines = [
+        formset.get_default_prefix() for formset, _ in one.get_formsets_with_inlines(request)
+    ]
+    forms = {f"{prefix}-{n}_FORMS": 1 for prefix in inlines for n in ("TOTAL", "INITIAL")}
+    fields = [field.name for field in one.model._meta.fields if field.is_relation]
+    for key in NO_KEYS:
+        asked = dict.fromkeys(fields, key)
+        of_inlines = {f"{prefix}-0-{name}": key for prefix in inlines for name in ("id", "user")}
+        assert client.get(page, asked).status_code in (200, 403), key
+        posted = client.post(page, asked | forms | of_inlines)
+        assert posted.status_code in (200, 302, 403), key
+
+
+def test_what_was_ticked_beside_a_forged_key_is_still_acted_on(client, make_user):
+    reply = CannedReply.objects.create(code="hello", text="Hello")
+    client.force_login(make_user("admin"))
+    ticked = {"action": "delete_selected", "_selected_action": ["x", reply.pk], "post": "yes"}
+    assert client.post(reverse("admin:chat_cannedreply_changelist"), ticked).status_code == 302
+    assert not CannedReply.objects.exists()
+
+
+def test_a_key_in_the_address_of_a_form_is_filled_in(client, make_user):
+    rider = make_user("rider")
+    client.force_login(make_user("admin"))
+    page = client.get(reverse("admin:push_preference_add"), {"user": rider.pk}).content.decode()
+    assert f'<option value="{rider.pk}" selected' in page

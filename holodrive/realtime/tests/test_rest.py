@@ -121,6 +121,23 @@ def test_a_bad_body_is_refused_with_the_sockets_codes(rest, path, body, expected
     assert refusal(answer) == expected
 
 
+NO_UNICODE = [
+    b'{"token": "\xff"}',
+    b'{"x": "\xed\xa0\x80"}',
+    b'{"\xc0\x80": 1}',
+    b'{"x": "\xf4\x90\x80\x80"}',
+    b'{"x": "\xd0"}',
+    b"\xff\xfe{\x00}\x00",
+    '{"x": "ключ"}'.encode("cp1251"),
+]
+
+
+@pytest.mark.parametrize("body", NO_UNICODE)
+@pytest.mark.parametrize("path", ["/api/devices/", "/api/token/", "/api/token/logout/"])
+def test_a_body_that_is_not_utf_8_is_not_json(rest, path, body):
+    assert refusal(rest.post(path, body, content_type="application/json")) == (400, "invalid_json")
+
+
 def test_a_body_that_is_not_json_is_not_read(rest):
     answer = rest.post("/api/devices/", "token=x", content_type="text/plain")
     assert refusal(answer) == (415, "invalid_message")
