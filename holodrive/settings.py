@@ -21,7 +21,7 @@ PRIVATE_FILES = [BASE_DIR / ".env", BASE_DIR / "db.sqlite3"]
 
 DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.key("SECRET_KEY")
-SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", [], keys.Key())
+SECRET_KEY_FALLBACKS = env.former_keys("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [], places.AllowedHost())
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [], places.TrustedOrigin())
 
@@ -272,7 +272,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-JWT_SIGNING_KEY_FALLBACKS = env.names("JWT_SIGNING_KEY_FALLBACKS", [], keys.Key())
+JWT_SIGNING_KEY_FALLBACKS = env.former_keys("JWT_SIGNING_KEY_FALLBACKS")
 SIMPLE_JWT: dict[str, Any] = {
     "SIGNING_KEY": env.key("JWT_SIGNING_KEY", SECRET_KEY),
     "ACCESS_TOKEN_LIFETIME": timedelta(

@@ -3,6 +3,7 @@ expressions: they are no telephone numbers. Pure.
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -16,6 +17,9 @@ _GROUP = re.compile(r"(?<!\\)\)[*+?{]|\\\d|\(\?(?!:)")  # (?:a|b) only groups
 _OPEN_BRACE = re.compile(r"(?<!\\)\{(?!\d*(?:,\d*)?\})(?![^\[]*\])")  # literal, to re
 _UNBOUNDED = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\})(?![^\[]*\])")
 _REPEAT = re.compile(r"(?<!\\)(?:\{\d*,\d*\}|\?)(?![^\[]*\])")
+# No token has these: quotes, commas between expressions, and slashes at an end, as other languages
+# put them.
+_NEVER = re.compile(r"""^/|/$|[,;'"](?![^\[{]*[\]}])""")
 _ANYTHING = ("", "a", "salom", "+998901234567")
 
 
@@ -31,9 +35,13 @@ def refusal(pattern: str) -> str:
         return "a brace does not end"
     if len(_REPEAT.findall(pattern)) > _MOST_REPEATS:
         return f"an expression may repeat {_MOST_REPEATS} times"
+    if never := _NEVER.search(pattern):
+        return f"no number has {never[0]} there (expressions are separated by spaces)"
     try:
-        found = re.compile(pattern, re.IGNORECASE)
-    except (re.error, OverflowError) as wrong:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of [[:digit:]], which is something else here
+            found = re.compile(pattern, re.IGNORECASE)
+    except (re.error, OverflowError, FutureWarning) as wrong:
         return f"no regular expression: {wrong}"
     if any(map(found.fullmatch, _ANYTHING)):
         return "it fits texts that are no number"

@@ -54,7 +54,7 @@ class Environment:
         try:
             if not text.strip():
                 return kind.empty(default)
-            return kind.read(text if isinstance(kind, keys.Key) else text.strip())
+            return kind.read(text if kind.is_whole else text.strip())
         except kinds.WrongValueError as problem:
             if text.strip()[:1] in ("'", '"'):  # `docker --env-file` keeps them
                 problem.why = "there are quotes around it"
@@ -89,6 +89,9 @@ class Environment:
         if default is None and not self._variables.get(name, "").strip():
             self.problems.append(f"{name} is missing: set it in the environment or in .env")
         return str(self.read(name, keys.Key(), default or ""))
+
+    def former_keys(self, name: str) -> list[str]:
+        return list(self.read(name, keys.FormerKeys(), []))
 
     def sizes(self, name: str) -> dict[str, int]:
         return dict(self.read(name, kinds.Sizes(), {}))

@@ -10,8 +10,11 @@ from typing import Any
 from jwt import InvalidKeyError
 from jwt.algorithms import HMACAlgorithm
 
-from holodrive.environment.kinds import Kind, WrongValueError
+from holodrive.environment.kinds import Kind, Listed, WrongValueError
 
+# As a file of a secret ends, and so a variable that is read from one. It has always been a part of
+# the key: without it nothing would verify what is signed already.
+_ENDING = re.compile(r"\r?\n\Z")
 _OF_AN_ACCOUNT = ("project_id", "client_email", "private_key", "token_uri")
 
 
@@ -22,11 +25,25 @@ class Key(Kind):
     wanted = "a secret in one line, without white space around it,"
     example = "what `openssl rand -hex 50` prints"
     is_secret = True
+    is_whole = True
 
     def read(self, text: str) -> str:
         if why := next(_faults(text), None):
             raise WrongValueError(why=why)
         return text
+
+
+@dataclass(frozen=True)
+class FormerKeys(Listed):
+    """Keys of before. Whether a line break was a part of one is not seen here: if there is one,
+    both verify.
+    """
+
+    item: Kind = Key()
+    is_whole = True
+
+    def read(self, text: str) -> list[str]:
+        return [self.item.read(key) for part in text.split(",") for key in _spellings(part)]
 
 
 @dataclass(frozen=True)
@@ -41,9 +58,10 @@ class VerifyingKey(Key):
 
 
 @dataclass(frozen=True)
-class VapidKey(Key):
+class VapidKey(Kind):
     wanted = "a key of Web Push"
     example = "what `manage.py vapid_keys` prints"
+    is_secret = True
 
     def read(self, text: str) -> str:
         try:
@@ -92,7 +110,15 @@ class Contact(Kind):
         return text
 
 
+def _spellings(part: str) -> list[str]:
+    key, ending = part.strip(), _ENDING.search(part)
+    if not key:
+        return []
+    return [key, key + ending[0]] if ending else [key]
+
+
 def _faults(text: str) -> Iterator[str]:
+    text = _ENDING.sub("", text)
     if "-----BEGIN" in text:
         yield "a key in PEM signs nothing by HS256"
     if text != text.strip():

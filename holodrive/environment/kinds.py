@@ -31,6 +31,7 @@ class Kind:
     """Texts come without the white space around them, and are not empty."""
 
     example = ""  # the default, if there is none
+    is_whole = False  # of these the white space around them counts
 
     @property
     def wanted(self) -> str:
@@ -238,7 +239,7 @@ class LogLevel(Kind):
     wanted = "DEBUG, INFO, WARNING, ERROR or CRITICAL"
 
     def read(self, text: str) -> str:
-        if text.upper() not in logging.getLevelNamesMapping():
+        if not logging.getLevelNamesMapping().get(text.upper()):  # NOTSET is the root's: WARNING
             raise WrongValueError(text)
         return text.upper()
 

@@ -62,7 +62,7 @@ def push_host(text: str) -> tuple[str, int]:
     """
     found = _PUSH_HOST.fullmatch(text.lower())
     port = int(found["port"] or _TLS_PORT) if found else 0
-    if found is None or not 0 < port < 65_536:
+    if found is None or not is_host(found["host"].removeprefix(".")) or not 0 < port < 65_536:
         raise WrongValueError(text, _why_no_place(text))
     return found["host"], port
 

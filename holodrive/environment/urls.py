@@ -13,14 +13,16 @@ import environ
 import redis
 
 from holodrive.environment.kinds import Kind, Number, WrongValueError
-from holodrive.environment.places import File, is_host
+from holodrive.environment.places import File, is_host, is_port
 from holodrive.realtime import brokers
 
+_PORT = re.compile(r":([0-9]+)(?=,|$)")
 _POSTGRESQL = ("postgres", "postgresql", "psql", "pgsql")
 _LONGEST_NAME = 63  # PostgreSQL's, of databases
 _ESCAPED = "in a user's name and a password / ? # and @ are written %2F %3F %23 and %40"
 _LOGIN_OF_EACH = re.compile(r"rediss?\+\w+://[^/?]*@[^/?]*,[^/?]*@")  # else all but one are lost
 _SOCKET = "the folder of a socket is written postgres:////var/run/postgresql/name"
+_TLS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 # What the drivers look at only when they connect.
 _FLAGS_OF_DJANGO = ("ATOMIC_REQUESTS", "CONN_HEALTH_CHECKS", "DISABLE_SERVER_SIDE_CURSORS")
 _WORDS = {
@@ -29,6 +31,12 @@ _WORDS = {
     "target_session_attrs": (
         *("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
     ),
+    "gssencmode": ("disable", "prefer", "require"),
+    "sslnegotiation": ("postgres", "direct"),
+    "sslcertmode": ("disable", "allow", "require"),
+    "load_balance_hosts": ("disable", "random"),
+    "ssl_min_protocol_version": _TLS,
+    "ssl_max_protocol_version": _TLS,
     "transaction_mode": ("DEFERRED", "IMMEDIATE", "EXCLUSIVE"),
 }
 _NUMBERS = (
@@ -38,6 +46,28 @@ _NUMBERS = (
 _FILES = ("sslrootcert", "sslcert", "sslkey", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _OF_DJANGO = ("assume_role", "prepare_threshold")  # and not of libpq
 _OF_SQLITE = ("timeout", "transaction_mode", "init_command")
+# redis-py takes any of its arguments from a query, as texts, and objects are among them.
+_SECONDS = r"(?=.*[1-9])[0-9]{1,5}(\.[0-9]{1,9})?"
+_FLAG = r"(?i)0|1|f|t|n|y|no|yes|false|true"
+_OF_REDIS = {
+    "db": "[0-9]{1,5}",
+    "protocol": "[23]",
+    "max_connections": "[0-9]{1,9}",
+    "health_check_interval": "[0-9]{1,5}",
+    "ssl_min_version": "[0-9]{1,5}",
+    "encoding": "(?i)utf-?8",
+    "client_name": "[!-~]+",
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _SECONDS),
+    **dict.fromkeys(("socket_keepalive", "retry_on_timeout", "ssl_check_hostname"), _FLAG),
+    **dict.fromkeys(
+        (
+            *("username", "password", "sentinel_username", "sentinel_password"),
+            *("ssl_ca_certs", "ssl_ca_path", "ssl_ca_data", "ssl_certfile", "ssl_keyfile"),
+            *("ssl_password", "ssl_ciphers", "ssl_cert_reqs"),
+        ),
+        ".+",
+    ),
+}
 
 
 class _Url(Kind):
@@ -84,7 +114,9 @@ class RedisUrl(_Url):
 
     def read(self, text: str) -> str:
         try:
-            faults = [why for host in brokers.hosts(text) for why in _faults_of_redis(host)]
+            faults = [why for part in text.split(",") for why in _faults_of_options(part)] or [
+                why for host in brokers.hosts(text) for why in _faults_of_redis(host)
+            ]
         except TypeError:
             faults = ["it has an option that redis-py does not know"]
         except (ValueError, redis.RedisError):  # these repeat a part of it
@@ -114,10 +146,12 @@ def _faults(text: str) -> Iterator[str]:
     if "#" in text or "@" in parts.path + parts.query:
         yield _ESCAPED
     found = configuration(text)
+    place = parts.netloc.rpartition("@")[2]
     hosts = str(found["HOST"]).split(",")
     if not all(host == "" or host.startswith("/") or _is_host(host) for host in hosts):
         yield "its host is neither a name nor an address"
-    if not all(0 < int(port) < 65_536 for port in str(found["PORT"]).split(",") if port):
+    # Not as parsed: port 0 would be the default one, and what follows a bracket is left out.
+    if re.search(r"\][^:,]", place) or not all(map(is_port, _PORT.findall(place))):
         yield "its port is not from 1 to 65535"
     if not found["NAME"] and "service" not in found.get("OPTIONS", {}):
         yield "the name of the database is missing"
@@ -169,6 +203,8 @@ def _faults_of_sqlite(text: str) -> Iterator[str]:
         yield "a path has three slashes ahead, an absolute one four, and # is written %23"
     elif parts.path.strip("/") == "" and not in_memory:
         yield "its path is missing"
+    if "%00" in parts.path:
+        yield "there is a NUL in it"
     for name, value in _options(parts.query):
         if name not in _OF_SQLITE:
             yield _unknown(name)
@@ -194,6 +230,8 @@ def _unknown(name: str) -> str:
 
 
 def _is_taken(name: str, value: str) -> bool:
+    if name == "port":
+        return all(one.isdecimal() and is_port(one) for one in value.split(","))
     if name in _NUMBERS:
         return re.fullmatch(r"[0-9]{1,9}", value) is not None
     if name in _FILES:
@@ -208,11 +246,21 @@ def _faults_of_redis(host: brokers.Host) -> Iterator[str]:
             yield "one of its hosts is neither a name nor an address"
     if "address" in host:
         yield from _faults_of_one(host["address"])
-    for name, value in brokers.options(host).items():
-        if name in _FILES and not _is_taken(name, value):
-            yield f"its option {name} names no file"
+
+
+def _faults_of_options(part: str) -> Iterator[str]:
+    query = urlsplit(part).query
+    if "@" in query:  # after a password with a "?" in it
+        yield _ESCAPED
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "decode_responses":
             yield "replies are read as bytes: leave out decode_responses"
+        elif name not in _OF_REDIS:
+            yield f"a URL of Redis has no option {name}" if name.isidentifier() else _ESCAPED
+        elif not re.fullmatch(_OF_REDIS[name], value):
+            yield f"its option {name} has another value than the driver takes"
+        elif name in _FILES and not _is_taken(name, value):
+            yield f"its option {name} names no file"
 
 
 def _faults_of_one(address: str) -> Iterator[str]:
@@ -220,8 +268,8 @@ def _faults_of_one(address: str) -> Iterator[str]:
     is_socket = parts.scheme == "unix"
     if "@" in parts.path:
         yield _ESCAPED
-    elif is_socket and parts.path in ("", "/"):
-        yield "the path of its socket is missing"
+    elif is_socket and (parts.path in ("", "/") or parts.hostname or "%00" in parts.path):
+        yield "the path of its socket is missing, or begins with no slash, or has a NUL"
     elif not is_socket and (not _is_host(parts.hostname or "") or parts.port == 0):
         yield "its host is neither a name nor an address, or its port is 0"
     elif not is_socket and not re.fullmatch(r"/?|/[0-9]{1,5}/?", parts.path):

@@ -38,13 +38,16 @@ HEADERS = [
     "Х-Real-IP",
     "none",
 ]
-KEYS = ["-----BEGIN PRIVATE KEY-----", " key", "key\r", "a\nb", "ssh-ed25519 AAAA", "key\udcff"]
+KEYS = [
+    *("-----BEGIN PRIVATE KEY-----", " key", "key ", "key\r", "a\nb", "ssh-ed25519 AAAA"),
+    *("key\udcff", "key\n\n", " key\n", "\nkey", "key\u2028", "-----BEGIN PUBLIC KEY-----\n"),
+]
 SECRET = "p4ssw0rd"
 
 WRONG = {
     "DEBUG": FLAGS,
     "SECRET_KEY": KEYS,
-    "SECRET_KEY_FALLBACKS": ["old,-----BEGIN PRIVATE KEY-----", "a\nb", "old, ssh-rsa AAAA"],
+    "SECRET_KEY_FALLBACKS": ["old,-----BEGIN PRIVATE KEY-----", "a\nb", "old, ssh-rsa AAAA\n"],
     "ALLOWED_HOSTS": [
         *("https://rides.example.com", "rides.example.com:443", "rides.example.com/", "a b"),
         *("*.example.com", "::1", "[::1]:9000", "my_host", "пример.рф", "256.1.1.1", "a..b"),
@@ -103,6 +106,7 @@ WRONG = {
             "a{1,99999999999}",
         ),
         *("x" * 101, r"(\d)\1", "(?i)4", "4?5?6?7?8?9?", "4[0-9]{8", "4[0-9]{x}"),
+        *("4[0-9]{8},TR-[0-9]{9}", "/4[0-9]{8}/", "4[0-9]{8};5", '"4[0-9]{8}"', "[[:digit:]]{8}"),
     ],
     "CHAT_PHONE_REGION": [
         "UZB",
@@ -126,6 +130,7 @@ WRONG = {
     "PUSH_WEB_HOSTS": [
         *("https://push.example.com", "push.example.com/", "*.example.com", "push.example.com:0"),
         *("push.example.com:65536", "push.example.com:x", "[::1]", "a b", ".com", "me@a.com"),
+        *("0", "127.1", "2130706433", "1.2.3.4.5", ".push.127", "256.0.0.1:443"),
     ],
     "WEBSOCKET_HOST": [
         *("ws://rides.example.com", "rides.example.com:9000", "rides.example.com/ws", "a b"),
@@ -158,6 +163,15 @@ WRONG = {
         *(f"postgres://me:1/{SECRET}@host/name", f"postgres://me:1#{SECRET}@host/name"),
         *("postgres://me@ho st/name", "postgres://me@%20/name", "postgres://me@[::1/name"),
         *("postgres://me@host/name?sslmode=maybe", "postgres://me@host/name?ssl=true"),
+        *(
+            "postgres://me@host:0/name",
+            "postgres://me@one:5432,two:0/name",
+            "postgres://[::1]70/name",
+        ),
+        *("postgres://me@host/name?port=70000", "postgres://me@host/name?port=x"),
+        *("postgres://me@host/name?gssencmode=maybe", "postgres://me@host/name?sslnegotiation=tls"),
+        *("postgres://me@host/name?load_balance_hosts=on", "sqlite:///db%00.sqlite3"),
+        "postgres://me@host/name?ssl_min_protocol_version=1.2",
         *("postgres://me@host/name?pool=true", "postgres://me@host/name?connect_timeout=1s"),
         *("postgres://me@host/name?sslmode=", f"postgres://me@host/{'n' * 64}"),
         *("postgres://me@one:5432,two:x/name", "postgres://me@host/name?atomic_requests=maybe"),
@@ -199,6 +213,24 @@ WRONG = {
         *("redis://one?decode_responses=True", "redis+cluster://one?decode_responses=yes"),
         *("redis+cluster://one?db=1", "redis+cluster://one:6379,redis://two:6379"),
         *("rediss+cluster://one?ssl_ca_certs=/nowhere.pem", "redis+cluster://one:x"),
+        *(
+            f"redis://host/0?{option}"
+            for option in (
+                *("retry=3", "retry_on_error=x", "credential_provider=x", "redis_connect_func=x"),
+                *("encoding=nonsense", "encoding=utf-16", "socket_keepalive_options=x"),
+                *(
+                    "socket_timeout=0",
+                    "socket_timeout=-1",
+                    "socket_timeout=nan",
+                    "max_connections=",
+                ),
+                *("socket_timeout=5s", "socket_connect_timeout=inf", "health_check_interval=-1"),
+                *("retry_on_timeout=maybe", "socket_keepalive=off", "client_name=a%20b"),
+                *("host=other", "port=70000", "protocol=9", "db=٣"),
+            )
+        ),
+        *("redis+cluster://one?retry=3", "redis://one,redis://two?socket_timeout=0"),
+        *("unix://relative/socket", "unix:///a%00b", f"redis://:1?{SECRET}=x@host/0"),
     ],
     "REALTIME_PREFIX": [
         "a b",
@@ -221,7 +253,7 @@ WRONG = {
     "JWT_SIGNING_KEY_FALLBACKS": ["-----BEGIN PUBLIC KEY-----", "a\nb", "a,ssh-rsa AAAA"],
     "JWT_ACCESS_MINUTES": [*COUNT, "0", "5256001", "1h"],
     "JWT_REFRESH_DAYS": [*COUNT, "0", "36501", "999999999"],
-    "LOG_LEVEL": ["LOUD", "10", "info,debug", "TRACE", "INFO # comment"],
+    "LOG_LEVEL": ["LOUD", "NOTSET", "10", "info,debug", "TRACE", "INFO # comment"],
 }
 
 RIGHT = {
@@ -234,8 +266,17 @@ RIGHT = {
         ("", False),
     ],
     "SESSION_COOKIE_SECURE": [("", True), ("off", False)],  # an empty one is none
-    "SECRET_KEY": [("$a b,c'\"", "$a b,c'\""), ("ключ", "ключ")],
-    "SECRET_KEY_FALLBACKS": [("one, two,,", ["one", "two"]), ("", [])],
+    # A file of a secret ends in a line break, and it has always been a part of the key.
+    "SECRET_KEY": [("$a b,c'\"", "$a b,c'\""), ("ключ", "ключ"), ("key\n", "key\n")],
+    "SECRET_KEY_FALLBACKS": [
+        ("one, two,,", ["one", "two"]),
+        ("one\n", ["one", "one\n"]),
+        ("one\r\n,two", ["one", "one\r\n", "two"]),
+        (" , \n", []),
+        ("", []),
+    ],
+    "JWT_SIGNING_KEY": [("key\r\n", "key\r\n")],
+    "JWT_SIGNING_KEY_FALLBACKS": [("one\n", ["one", "one\n"])],
     "ALLOWED_HOSTS": [
         ("rides.example.com, .example.com", ["rides.example.com", ".example.com"]),
         ("*,[::1],127.0.0.1,localhost", ["*", "[::1]", "127.0.0.1", "localhost"]),
@@ -256,7 +297,10 @@ RIGHT = {
     ],
     "CHAT_PHONE_REGION": [("uz", "UZ"), ("RU", "RU"), ("", "UZ")],
     "PUSH_MANDATORY_CATEGORIES": [("safety, chat_message", ["safety", "chat_message"])],
-    "PUSH_VAPID_PRIVATE_KEY": [("A" * 42 + "E", "A" * 42 + "E"), ("", "")],
+    "PUSH_VAPID_PRIVATE_KEY": [
+        *[(text, "A" * 42 + "E") for text in ("A" * 42 + "E", f" {'A' * 42}E\n")],
+        ("", ""),
+    ],
     "PUSH_VAPID_SUBJECT": [(text, text) for text in ("mailto:a@b.c", "https://example.com/me")],
     "PUSH_WEB_HOSTS": [("push.example.com:8443, .a.com", ["push.example.com:8443", ".a.com"])],
     "WEBSOCKET_HOST": [("::1", "[::1]"), ("[::1]", "[::1]"), ("my_service", "my_service")],
@@ -300,6 +344,11 @@ RIGHT = {
         for url in (
             *("redis://host", "redis://host:6379/0", "rediss://me:a%23@host/1", "unix:///tmp/x"),
             *("redis://one/0,redis://two/0", "redis+sentinel://me:p@one,[::1]:5/rides/2"),
+            *("redis://host/0?socket_timeout=0.5&retry_on_timeout=yes", "unix://:p@/tmp/x?db=1"),
+            *(
+                "redis://host/0?health_check_interval=0&client_name=rides",
+                "redis://h?encoding=UTF-8",
+            ),
             *("redis://host/0?socket_timeout=5", "rediss://host/0?ssl_cert_reqs=none"),
             *("redis://one/0, redis://two/0", "redis://redis.rides.svc.cluster.local.:6379/0"),
             *("redis+cluster://me:p@one:6379,[::1]:5/0", "redis+cluster://one.svc.,two"),

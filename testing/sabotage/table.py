@@ -1365,9 +1365,16 @@ DEFENCES = (
         "push/tests/test_endpoints.py::test_an_answer_that_drips_is_cut",
     ),
     Defence(
+        "a body that is not UTF-8 is no error of the server",
+        "holodrive/realtime/parsing.py",
+        "        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):",
+        "        except (msgspec.DecodeError, RecursionError):",
+        "holodrive/realtime/tests/test_rest.py::test_a_body_that_is_not_utf_8_is_not_json",
+    ),
+    Defence(
         "a wrong host of push services is named at the start",
         "holodrive/environment/places.py",
-        "    if found is None or not 0 < port < 65_536:",
+        '    if found is None or not is_host(found["host"].removeprefix(".")) or not 0 < port < 65_536:',
         "    if found is None:",
         "push/tests/test_endpoints.py"
         "::test_an_entry_that_is_no_host_is_named_at_the_start",
