@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Q
-from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -21,7 +19,7 @@ from chat import services
 from chat.models import MEMBERS, Participant, SupportMember, is_support
 from chat.rights import support_staff
 from holodrive.realtime import personal, publish, retention
-from holodrive.realtime.routing import only_home
+from holodrive.realtime.signals import rights_changed
 from notifications import hooks
 from notifications import services as notifications
 from notifications.models import Notification
@@ -90,56 +88,10 @@ def _retract(user_id: int) -> None:
 # Where it may have ended
 
 
-def _later(*user_ids: int) -> None:
+@receiver(rights_changed)
+def _settle_later(user_ids: Any, **kwargs: Any) -> None:
     """After the commit, which must not wait for the locks of conversations, nor fail with them."""
-    transaction.on_commit(lambda: settle(user_ids), robust=True)
-
-
-def _sweep_later() -> None:
-    transaction.on_commit(sweep, robust=True)
-
-
-@receiver(post_save, sender=_User)
-@only_home
-def user_saved(
-    instance: Any, created: bool, update_fields: Any = None, raw: bool = False, **kwargs: Any
-) -> None:
-    if not created and not raw and set(update_fields or ()) != {"last_login"}:
-        _later(instance.pk)
-
-
-@only_home
-def _rights_changed(
-    instance: Any, action: str, pk_set: set[int] | None = None, **kwargs: Any
-) -> None:
-    if not action.startswith("post_"):
-        return
-    if isinstance(instance, _User):
-        _later(instance.pk)
-    elif pk_set is not None and kwargs.get("model") is _User:
-        _later(*pk_set)
-    else:  # a group, or its permissions: of whoever has it
-        _sweep_later()
-
-
-for _through in [
-    Group.permissions.through,
-    *(
-        getattr(_User, name).through
-        for name in ("groups", "user_permissions")
-        if hasattr(_User, name)
-    ),
-]:
-    m2m_changed.connect(_rights_changed, sender=_through)
-
-
-@receiver(post_delete, sender=Group)
-@receiver(post_delete, sender=Permission)
-@receiver(post_save, sender=Permission)
-@only_home
-def _right_is_gone(created: bool = False, raw: bool = False, **kwargs: Any) -> None:
-    if not created and not raw:
-        _sweep_later()
+    transaction.on_commit(lambda: sweep() if user_ids is None else settle(user_ids), robust=True)
 
 
 # What sends no signal

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from chat import endings, services, workflow
-from chat.models import AuditEntry, Conversation, Participant, SupportMember
+from chat.models import AuditEntry, Conversation, Note, Participant, SupportMember
 from holodrive.realtime import hub
 from holodrive.realtime.models import Event
 from notifications import services as notifications
@@ -346,6 +346,35 @@ async def test_open_sockets_get_nothing_between_the_change_and_their_end(
         seen.append(frame)
     assert SECRET not in json.dumps(seen)
     assert here.users[agent.pk]
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_nor_do_sockets_of_who_was_never_notified(road, trip, agent, group, connect):
+    chat = await connect(f"/ws/chat/{trip.pk}/", agent)
+
+    @sync_to_async
+    def change_and_say():
+        ROADS[road](agent, group)
+        services.send_message(user=trip.rider, conversation_id=trip.pk, text=SECRET)
+
+    await change_and_say()
+    assert (await chat.frame())["type"] == "error"
+    assert await chat.closed() in (4401, 4404)
+
+
+async def test_nor_do_those_of_notes_when_only_the_right_to_notes_ends(trip, agent, group, connect):
+    right = await Permission.objects.aget(codename="view_note")
+    await sync_to_async(group.permissions.add)(right)
+    notes = await connect(f"/ws/support/notes/{trip.pk}/", agent)
+
+    @sync_to_async
+    def change_and_write():
+        group.permissions.remove(right)
+        Note(conversation=trip, author=trip.rider, text=SECRET).save()
+
+    await change_and_write()
+    assert (await notes.frame())["type"] == "error"
+    assert await notes.closed() == 4404
 
 
 async def test_nothing_goes_out_while_a_changed_user_is_judged(given, agent, connect):

@@ -169,6 +169,11 @@ def is_login(identity: Identity | None, kind: str, value: str) -> bool:
     return identity.session_key is not None and digest(identity.session_key) == value
 
 
+def is_staff(identity: Identity | None) -> bool:
+    """Whether permissions decide what this socket may do: of others only their own rows do."""
+    return identity is not None and bool(getattr(identity.user, "is_staff", False))
+
+
 def judge(identity: Identity) -> Identity:
     """The identity as it is now, if its login would still be let in. Raises Unauthenticated."""
     user = get_user_model()._default_manager.filter(pk=identity.user.pk).first()
@@ -194,7 +199,7 @@ def doubtful(identities: Iterable[Identity]) -> set[Identity]:
         one
         for one in identities
         if one.session_key
-        or getattr(one.user, "is_staff", False)
+        or is_staff(one)
         or one.sid in revoked
         or replace(one, user=users.get(one.user.pk)).rights != one.rights
     }

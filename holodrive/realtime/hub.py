@@ -410,7 +410,7 @@ class Hub:
 
     def _cast(self, doubt: Doubt, sockets: Iterable[Socket]) -> None:
         for socket in list(sockets):
-            if doubt.kind == "user":
+            if doubt.kind == "user" or (doubt.kind == "staff" and auth.is_staff(socket.identity)):
                 socket.doubt()
             elif auth.is_login(socket.identity, *doubt):
                 socket.log_out()

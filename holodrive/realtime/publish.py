@@ -61,10 +61,11 @@ class Told(NamedTuple):
 
 class Doubt(NamedTuple):
     """Somebody's right to be connected may have ended: their sockets are judged anew. `user` is
-    known by id; of an ended login the sid, or the digest of the session's key, is.
+    known by id; of an ended login the sid, or the digest of the session's key, is. `staff`: of
+    whoever has a permission by a group, which a change of the group does not name.
     """
 
-    kind: Literal["user", "login", "session"]
+    kind: Literal["user", "login", "session", "staff"]
     value: Any
 
 

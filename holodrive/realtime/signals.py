@@ -1,16 +1,16 @@
 """Tells every process that somebody's right to be connected may have ended, after the commit.
 
-What sends no signal (`QuerySet.update`, a change of a group's permissions, a session row deleted)
-is noticed by `Hub.judge_all`.
+What sends no signal (`QuerySet.update`, a session row deleted) is noticed by `Hub.judge_all`.
 """
 
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
-from django.dispatch import receiver
+from django.dispatch import Signal, receiver
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
@@ -19,6 +19,9 @@ from holodrive.realtime.models import RevokedSession
 from holodrive.realtime.routing import only_home
 
 _User = get_user_model()
+# user_ids: whose rights may have ended; None: of whoever has them by a group, which does not say
+# who that is. Inside the transaction of the change.
+rights_changed = Signal()
 
 
 def _doubt(*doubts: publish.Doubt) -> None:
@@ -32,7 +35,17 @@ def user_saved(
 ) -> None:
     """Deactivated, a new password, another role: whoever listens looks which."""
     if not created and not raw and set(update_fields or ()) != {"last_login"}:
-        _doubt(publish.Doubt("user", instance.pk))
+        _rights_changed(instance.pk)
+
+
+def _rights_changed(*user_ids: Any) -> None:
+    _doubt(*(publish.Doubt("user", id) for id in user_ids))
+    rights_changed.send(_User, user_ids=user_ids)
+
+
+def _rights_of_groups_changed() -> None:
+    _doubt(publish.Doubt("staff", None))
+    rights_changed.send(_User, user_ids=None)
 
 
 @receiver(pre_save, sender=_User)
@@ -58,16 +71,37 @@ def user_deleted(instance: Any, **kwargs: Any) -> None:
 
 @only_home
 def permissions_changed(
-    instance: Any, action: str, pk_set: set[int] | None = None, **kwargs: Any
+    instance: Any, action: str, model: Any, pk_set: set[int] | None = None, **kwargs: Any
 ) -> None:
-    if action.startswith("post_"):
-        users = [instance.pk] if isinstance(instance, _User) else pk_set or ()
-        _doubt(*(publish.Doubt("user", user) for user in users))
+    if not action.startswith("post_"):
+        return
+    if isinstance(instance, _User):
+        _rights_changed(instance.pk)
+    elif model is _User and pk_set is not None:
+        _rights_changed(*pk_set)
+    else:  # a group's permissions; or all have left it
+        _rights_of_groups_changed()
 
 
-for _relation in ("groups", "user_permissions"):  # of PermissionsMixin: not every user has them
-    if hasattr(_User, _relation):
-        m2m_changed.connect(permissions_changed, sender=getattr(_User, _relation).through)
+for _through in (
+    Group.permissions.through,
+    *(
+        getattr(_User, name).through
+        for name in ("groups", "user_permissions")
+        if hasattr(_User, name)  # of PermissionsMixin: not every user has them
+    ),
+):
+    m2m_changed.connect(permissions_changed, sender=_through)
+
+
+@receiver(post_delete, sender=Group)
+@receiver(post_delete, sender=Permission)
+@receiver(post_save, sender=Permission)
+@only_home
+def permission_is_gone(created: bool = False, raw: bool = False, **kwargs: Any) -> None:
+    """With its group, or by itself; or it is another one now."""
+    if not created and not raw:
+        _rights_of_groups_changed()
 
 
 @receiver(post_save, sender=RevokedSession)

@@ -1602,6 +1602,13 @@ DEFENCES = (
         "::test_a_message_asks_for_the_right_of_who_it_would_be_told[an UPDATE]",
     ),
     Defence(
+        "a change of a group's rights is looked at by all sockets of staff",
+        f"{_R}/hub.py",
+        '            if doubt.kind == "user" or (doubt.kind == "staff" and auth.is_staff(socket.identity)):',
+        '            if doubt.kind == "user":',
+        "chat/tests/test_endings.py::test_nor_do_sockets_of_who_was_never_notified[no group]",
+    ),
+    Defence(
         "a first frame settles what was had as support",
         "notifications/services.py",
         "    if is_doubtful:\n        settle([user.pk])\n",
