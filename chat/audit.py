@@ -27,12 +27,16 @@ _SHOWS_TEXT = (
 )
 
 
-def record(actor: Any, action: AuditEntry.Action, conversation_id: int, **detail: Any) -> None:
+def record(
+    actor: Any, action: AuditEntry.Action, conversation_id: int | None, **detail: Any
+) -> None:
     """Inside the transaction of what was done: neither is there without the other."""
     _entry(actor, action, conversation_id, **detail).save()
 
 
-def _entry(actor: Any, action: AuditEntry.Action, conversation_id: int, **detail: Any) -> Any:
+def _entry(
+    actor: Any, action: AuditEntry.Action, conversation_id: int | None, **detail: Any
+) -> Any:
     return AuditEntry(
         actor=actor,
         actor_name=within(events.own_name(actor), _LONGEST_NAME),

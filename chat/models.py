@@ -205,7 +205,8 @@ class Participant(HomeModel):
         user_id: int
 
     def __str__(self) -> str:
-        return f"{isolated(str(self.user))} ({self.role})"
+        """Not the name: the admin's log of the conversation would keep it, whoever is erased."""
+        return f"{self.user_id} ({self.role})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         fields = kwargs.get("update_fields")

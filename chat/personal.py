@@ -20,6 +20,7 @@ from chat.models import (
 )
 from chat.rights import support_staff
 from holodrive.realtime import log, personal
+from holodrive.realtime.models import Event
 from holodrive.realtime.personal import ERASED
 from holodrive.realtime.scrub import scrub, scrub_in_batches
 from holodrive.realtime.searchable import changes
@@ -186,6 +187,8 @@ def _participations(user: Any) -> personal.Kind:
         yield from _forget_where_nothing_is_left(at_once)
         former = FormerParticipant.objects.filter(user=user)
         personal.forget_in_admin(Participant, list(former.values_list("pk", flat=True)))
+        theirs = former.values_list("conversation_id", flat=True)
+        personal.forget_in_admin(Conversation, list(theirs))
 
     return personal.Kind("participations", rows, left.count, erase)
 
@@ -194,6 +197,7 @@ def _forget_participant(row: Participant) -> None:
     row.muted_until = _FOR_EVER  # nobody is left to ring for
     row.save(update_fields=["muted_until"])
     personal.forget_in_admin(Participant, [row.pk])
+    personal.forget_in_admin(Conversation, [row.conversation_id])  # whose page they are edited on
 
 
 def _conversations_with(user: Any) -> set[int]:
@@ -205,7 +209,22 @@ def _conversations_with(user: Any) -> set[int]:
         *own.values_list("conversation", flat=True),
         *former.values_list("conversation_id", flat=True),
         *_conversations_of(said),
+        *_queued_with(user),
     }
+
+
+def _queued_with(user: Any) -> Iterator[int]:
+    """Of the queue's log, which has the subjects of conversations that are gone, with their rows of
+    who took part.
+    """
+    frames = Event.objects.filter(
+        stream__name=queue_events.STREAM, text__contains=f'"user_id":{user.pk},'
+    )
+    for text in frames.values_list("text", flat=True):
+        shown = msgspec.json.decode(text)["conversation"]
+        roles = {one["role"] for one in shown["participants"] if one["user_id"] == user.pk}
+        if roles.intersection(MEMBERS):
+            yield shown["id"]
 
 
 @log.retrying
@@ -323,8 +342,12 @@ personal.register("audited", _audited)
 
 
 @receiver(personal.erased)
-def audit_erasure(by: str, detail: dict[str, Any], **kwargs: Any) -> None:
-    audit.record_command(by, audit.Action.ERASED, detail)
+def audit_erasure(by: Any, detail: dict[str, Any], **kwargs: Any) -> None:
+    """Of a user by their id as well: only so the name goes when they are erased themselves."""
+    if isinstance(by, str):
+        audit.record_command(by, audit.Action.ERASED, detail)
+    else:
+        audit.record(by, audit.Action.ERASED, None, **detail)
 
 
 @receiver(personal.exported)

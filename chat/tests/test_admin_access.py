@@ -151,6 +151,17 @@ def test_the_log_of_the_admin_quotes_no_message(client, rows, make_agent):
     assert "umbrella" not in f"{entry.object_repr} {entry.change_message}"
 
 
+def test_the_log_of_the_admin_names_nobody(client, trip, make_user):
+    cid = make_user("rider", username="cid-login")
+    client.force_login(make_user("admin"))
+    assert add_inline(client, trip, cid).status_code == 302
+    assert delete_inline(client, trip.participants.order_by("id")[0]).status_code == 302
+    said = " ".join(f"{entry} {entry.change_message}" for entry in LogEntry.objects.all())
+    assert "participant" in said
+    assert cid.username not in said
+    assert trip.rider.username not in said
+
+
 def test_replying_in_the_admin_takes_what_it_takes_over_rest(client, rows, make_agent, settings):
     settings.CHAT_REPLY_NEEDS_PERMISSION = True
     names = ["view_conversation", "view_message", "add_message"]

@@ -8,12 +8,16 @@ import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+from django.urls import reverse
 
 from chat import notes, queue_events, services, workflow
 from chat.models import Conversation, FormerParticipant, Message, Note, Participant
 from chat.tests.test_personal import erase, rows_with
-from holodrive.realtime import retention
+from holodrive.realtime import personal, retention
+from holodrive.realtime.models import Event
 from notifications.models import Notification
+from testing.forms import participants
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,12 +89,47 @@ def as_one_who_asked_and_was_removed(person, driver, leaver, stayer):
     member = Participant.objects.create(conversation=asked, user=person, role="rider")
     assign(asked, leaver, by=stayer)
     member.delete()
+    Event.objects.filter(stream__name=queue_events.STREAM).delete()  # pruned
 
 
 def as_one_whose_conversation_is_gone(person, driver, leaver, stayer):
     trip = services.open_trip(rider=person, driver=driver)
     say(person, trip)
     Conversation.objects.get(pk=trip.pk).delete()
+
+
+def as_one_whose_question_is_gone(person, driver, leaver, stayer):
+    asked = services.open_support(user=person, subject=f"{WORDS} subject").conversation
+    assign(asked, leaver, by=stayer)
+    say(person, asked)
+    Conversation.objects.get(pk=asked.pk).delete()
+
+
+def as_one_who_was_added_by_hand(person, driver, leaver, stayer):
+    """On the page of a conversation, whose log in the admin says what was added there."""
+    browser = Client()
+    browser.force_login(get_user_model().objects.create(is_staff=True, is_superuser=True))
+    rider = get_user_model().objects.create(username="asker", role="rider")
+    asked = services.open_support(user=rider).conversation
+    form = {"subject": "", "status": "open", "priority": 1, **participants(asked)}
+    form |= {"participants-1-user": person.pk, "participants-1-role": "support"}
+    form["participants-TOTAL_FORMS"] = 2
+    page = reverse("admin:chat_conversation_change", args=(asked.pk,))
+    assert browser.post(page, form).status_code == 302
+    assert LogEntry.objects.get().change_message
+    form = {**form, **participants(Conversation.objects.get()), "participants-1-DELETE": "on"}
+    assert browser.post(page, form).status_code == 302
+    assert not Participant.objects.filter(user=person).exists()
+
+
+def as_one_who_erased_somebody(person, driver, leaver, stayer):
+    rider = get_user_model().objects.create(username="asker", role="rider")
+    say(rider, services.open_support(user=rider).conversation, text="Hello")
+    get_user_model().objects.filter(pk=person.pk).update(is_staff=True, is_superuser=True)
+    browser = Client()
+    browser.force_login(get_user_model().objects.get(pk=person.pk))
+    page = reverse("admin:accounts_user_delete", args=(rider.pk,))
+    assert browser.post(page, {"erase": "1"}).status_code == 302
 
 
 def as_support(person, driver, leaver, stayer):
@@ -127,6 +166,9 @@ PARTS = [
     as_one_who_asks,
     as_one_who_asked_and_was_removed,
     as_one_whose_conversation_is_gone,
+    as_one_whose_question_is_gone,
+    as_one_who_was_added_by_hand,
+    as_one_who_erased_somebody,
     as_support,
 ]
 
@@ -150,6 +192,18 @@ def test_no_name_and_no_word_is_left_anywhere(part, agent_leaves, person, others
         type(leaver).objects.filter(pk=leaver.pk).update(is_staff=False)
     assert rows_with(*TRACES)
     erase("xlogin")
+    assert rows_with(*TRACES) == []
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_nor_after_the_requests_of_the_admins_page(part, person, others, make_user):
+    """Each of which stops at the first row that it has erased."""
+    part(person, *others)
+    admin = make_user("admin")
+    while not personal.erase(
+        get_user_model().objects.get(pk=person.pk), by=admin, at_once=1, until=0
+    ):
+        pass
     assert rows_with(*TRACES) == []
 
 

@@ -56,8 +56,7 @@ class ErasesUsers(_Admin):
         if user == request.user:
             self.message_user(request, _("You cannot erase yourself here."), messages.ERROR)
             return HttpResponseRedirect(request.path)
-        by = request.user.get_username()
-        if personal.erase(user, by=by, at_once=_AT_ONCE, until=monotonic() + _SECONDS):
+        if personal.erase(user, by=request.user, at_once=_AT_ONCE, until=monotonic() + _SECONDS):
             self.message_user(request, _("The user was erased."), messages.SUCCESS)
             options = self.opts
             list_of_users = f"admin:{options.app_label}_{options.model_name}_changelist"

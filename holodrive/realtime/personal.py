@@ -22,7 +22,8 @@ from holodrive.realtime.wire import timestamp_if
 
 ERASED = "Deleted user"  # in place of the name, wherever others see it
 _EXPORTED_AT_ONCE = 500
-# Told with by (who did it) and detail, inside a transaction where there is one.
+# Told with by (the user who did it, or the name that the operating system knows them by) and
+# detail, inside a transaction where there is one.
 exported, erased = Signal(), Signal()
 
 Row = dict[str, Any]
@@ -30,8 +31,9 @@ M = TypeVar("M", bound=models.Model)
 
 
 class Kind(NamedTuple):
-    """`left` counts what is still to be erased; `erase` takes how many at once, and yields how many
-    it has done after each transaction. Run again, it does what is left.
+    """`left` counts the rows that are still to be erased; `erase` takes how many at once, and
+    yields how many it has done after each transaction (0: other traces of the user). Run again, it
+    does what is left.
     """
 
     what: str
@@ -53,18 +55,21 @@ def kinds(user: Any) -> dict[str, Kind]:
     return {name: of(user) for name, of in _kinds.items()}
 
 
-def erase(user: Any, *, by: str, at_once: int, until: float) -> bool:
-    """Erase a user's rows, `at_once` in each transaction, until that time (`time.monotonic`).
-    Return whether nothing is left; called again, it goes on.
+def erase(user: Any, *, by: Any, at_once: int, until: float) -> bool:
+    """Erase a user's rows, `at_once` in each transaction, until that time (`time.monotonic`), but
+    for what no count says is left: that is done whole, behind the rest. Return whether nothing is
+    left; called again, it goes on.
     """
     erased.send(type(user), by=by, detail={"user_id": user.pk, "state": "begun"})
     done: dict[str, int] = {}
-    # Twice: what was on its way when the account was closed has arrived by then.
-    for name, kind in [*kinds(user).items(), *kinds(user).items()]:
-        for count in kind.erase(at_once) if kind.left() else ():
-            done[name] = done.get(name, 0) + count
-            if monotonic() >= until:
-                return False
+    for is_again in (False, True):  # what was on its way when the account was closed has arrived
+        for name, kind in kinds(user).items():
+            # First of all kinds: names are also where no row of the user is left to be counted.
+            for count in kind.erase(at_once) if kind.left() or not is_again else ():
+                done[name] = done.get(name, 0) + count
+                # A call that stopped where nothing was new would stop there again.
+                if count and monotonic() >= until:
+                    return False
     erased.send(type(user), by=by, detail={"user_id": user.pk, "state": "done", **done})
     return True
 

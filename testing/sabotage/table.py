@@ -1700,6 +1700,37 @@ DEFENCES = (
         "chat/tests/test_erasure.py::test_no_name_and_no_word_is_left_anywhere"
         "[as_one_whose_conversation_is_gone-not]",
     ),
+    Defence(
+        "erasure finds the subject of what is gone in the queue's log",
+        "chat/personal.py",
+        "        *_queued_with(user),\n",
+        "",
+        "chat/tests/test_erasure.py::test_no_name_and_no_word_is_left_anywhere"
+        "[as_one_whose_question_is_gone-not]",
+    ),
+    Defence(
+        "the log of the admin names nobody who takes part",
+        "chat/models.py",
+        '        return f"{self.user_id} ({self.role})"',
+        '        return f"{self.user} ({self.role})"',
+        "chat/tests/test_admin_access.py::test_the_log_of_the_admin_names_nobody",
+    ),
+    Defence(
+        "who erases somebody is in the audit log by id",
+        "holodrive/realtime/admin_erasure.py",
+        "        if personal.erase(user, by=request.user, at_once",
+        "        if personal.erase(user, by=request.user.get_username(), at_once",
+        "chat/tests/test_erasure.py::test_no_name_and_no_word_is_left_anywhere"
+        "[as_one_who_erased_somebody-not]",
+    ),
+    Defence(
+        "the page of the admin erases also where no row is left to count",
+        f"{_R}/personal.py",
+        "            for count in kind.erase(at_once) if kind.left() or not is_again else ():",
+        "            for count in kind.erase(at_once) if kind.left() else ():",
+        "chat/tests/test_erasure.py::test_nor_after_the_requests_of_the_admins_page"
+        "[as_one_who_asked_and_was_removed]",
+    ),
     # Pages of other sites, and pages that outlive their login
     Defence(
         "CORS: only the origins that may open sockets",
