@@ -161,8 +161,8 @@ def _record(user: Any, conversation: Conversation, form: Any) -> None:
             conversation.pk,
             **{"from": before["status"], "to": conversation.status},
         )
-    if ends := sorted(changed & {"closes_at", "snoozed_until"}):
-        audit.record(user, audit.Action.CHANGED, conversation.pk, fields=ends)
+    if others := sorted(changed & {"closes_at", "snoozed_until", "subject"}):
+        audit.record(user, audit.Action.CHANGED, conversation.pk, fields=others)
 
 
 @admin.register(Participant)
@@ -243,7 +243,7 @@ class MessageAdmin(Watched):
         return super().has_add_permission(request) and may_reply(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
-        is_own = obj is None or obj.sender_id == request.user.pk
+        is_own = obj is None or (obj.sender_id == request.user.pk and may_reply(request.user))
         return is_own and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:

@@ -10,7 +10,7 @@ from django.db.models import Subquery
 from django.utils import timezone
 
 from chat import contacts, cursors, events, masking, queue_events, rights
-from chat.models import MEMBERS, Conversation, Message, Participant, is_support
+from chat.models import MEMBERS, Conversation, Message, Participant, is_support, may_reply
 from chat.sending import (
     Draft,
     SentMessage,
@@ -131,6 +131,8 @@ def edit_message(*, user: Any, conversation_id: int, message_id: int, text: str)
             raise no_such_message()
         if message.conversation.is_closed():
             raise ConversationClosed("This conversation is closed.")
+        if is_support(user) and not may_reply(user):  # a new text is a reply, whatever it replaces
+            raise Forbidden("You may not reply here.")
         if message.created_at + EDITABLE < timezone.now():
             raise Forbidden("A message can be edited for 15 minutes after it was sent.")
         # What it shows, sent back as it is, is no new text either.

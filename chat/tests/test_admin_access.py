@@ -173,6 +173,22 @@ def test_replying_in_the_admin_takes_what_it_takes_over_rest(client, rows, make_
     assert Message.objects.count() == 2
 
 
+def test_who_may_reply_no_longer_edits_no_reply(client, rows, make_agent, settings, rest_of):
+    """An edit says something new as well."""
+    settings.CHAT_REPLY_NEEDS_PERMISSION = True
+    agent = make_agent("view_conversation", "view_message", "change_message", "reply_conversation")
+    own = services.send_message(user=agent, conversation_id=rows.pk, text="Hi").message
+    agent.user_permissions.remove(Permission.objects.get(codename="reply_conversation"))
+    agent = type(agent).objects.get(pk=agent.pk)
+    client.force_login(agent)
+    answer = client.post(place("chat_message_change", own.pk), {"text": "Bye"})
+    assert answer.status_code == 403
+    path, rest = f"/api/conversations/{rows.pk}/messages/{own.pk}/", rest_of(agent)
+    assert rest.patch(path, {"message": "Bye"}, format="json").status_code == 403
+    assert Message.objects.get(pk=own.pk).text == "Hi"
+    assert rest.delete(path).status_code == 204
+
+
 @pytest.mark.parametrize("text", ["x" * 4001, "   ", "a\x00b"])
 def test_a_message_of_the_admin_has_the_limits_of_the_socket(client, rows, make_agent, text):
     client.force_login(make_agent("view_conversation", "view_message", "add_message"))
@@ -317,6 +333,13 @@ def test_that_a_trip_is_open_for_longer_is_in_the_audit_log(client, trip, make_a
     answer = client.post(place("chat_conversation_change", trip.pk), form)
     assert answer.status_code == 302, answer.context["errors"]
     assert AuditEntry.objects.get(action="changed").detail == {"fields": ["closes_at"]}
+
+
+def test_that_a_subject_was_rewritten_is_in_the_audit_log(client, trip, make_agent):
+    client.force_login(make_agent(*all_but()))
+    form = {"subject": "Another", "status": "open", "priority": 1, **participants(trip)}
+    assert client.post(place("chat_conversation_change", trip.pk), form).status_code == 302
+    assert AuditEntry.objects.get(action="changed").detail == {"fields": ["subject"]}
 
 
 # The audit log itself

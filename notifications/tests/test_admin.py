@@ -181,6 +181,7 @@ def test_a_conversation_changed_in_the_admin_is_told_and_in_the_audit_log(admin,
         ("assigned", {"from": None, "to": admin.user.pk}),
         ("priority", {"from": "normal", "to": "urgent"}),
         ("status", {"from": "open", "to": "resolved"}),
+        ("changed", {"fields": ["subject"]}),
     ]
 
 
