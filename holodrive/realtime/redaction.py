@@ -1,4 +1,6 @@
-"""Keeps credentials out of everything that is logged."""
+"""Keeps credentials out of everything that is logged; and what somebody searches for (`q`), which
+is names and words of people who may be erased.
+"""
 
 import logging
 import re
@@ -19,7 +21,7 @@ _ROOT = rf"{_SLASH}(?:w|%(?:25)*[57]7)(?:s|%(?:25)*[57]3)(?:;[^/?\s\"']*+)?{_SLA
 # What of a socket's path is no secret. Wherever else a token may stand in it: it is taken out.
 _END = r"(?:/|(?=[\s?\"']|$))"
 _ENDPOINT = rf"(?:notifications|support/notes/\d{{1,19}}|[a-z]{{1,20}}(?:/\d{{1,19}})?){_END}"
-_NAMES = "|".join(map(_spelled, ("token", "ticket", "sessionid")))
+_NAMES = "|".join(map(_spelled, ("token", "ticket", "sessionid", "q")))
 _NAMED = rf"(?:(?<![\w%])|%(?:25)*(?:3f|26|3b))(?:{_NAMES}){_spelled('=')}"
 _DOT = r"(?:\.|%(?:25)*2e)"
 _PART = r"(?:[\w-]|%(?!(?:25)*2e))"
