@@ -1,5 +1,6 @@
 """The audit log: who of support did what. Rows are added here and changed nowhere."""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from django.utils import timezone
 from chat import events
 from chat.models import AuditEntry
 from holodrive.realtime.characters import within
+from holodrive.realtime.faults import FAULTS
+
+logger = logging.getLogger("chat.audit")
 
 Action = AuditEntry.Action
 # Who looks at a conversation again within this time has looked at it once.
@@ -147,17 +151,25 @@ def _add(looks: Sequence[Look], action: AuditEntry.Action, **detail: Any) -> dic
     return {key: entry.at for key, entry in new.items()}
 
 
-class Opening:
-    """A socket's one look, when it opens. A resume or a judgement asks for its first frame again,
-    is no look, and must not depend on what cannot be written.
+class SocketLooks:
+    """Of one socket: when it opens, and as long as something new comes, once in 15 minutes. A
+    resume and a judgement ask for its first frame again, which says how far the stream has come.
     """
 
-    __slots__ = ("_has_looked",)
+    __slots__ = ("_seen",)
 
     def __init__(self) -> None:
-        self._has_looked = False
+        self._seen: int | None = None  # the seq up to which they are recorded
 
-    def looked(self, actor: Any, conversation_id: int) -> None:
-        if not self._has_looked:
+    def looked(self, actor: Any, conversation_id: int, head: int) -> None:
+        if self._seen == head:
+            return
+        try:
             looked(actor, conversation_id)
-        self._has_looked = True
+        except FAULTS as problem:
+            if self._seen is None:
+                raise
+            # No right ends by what cannot be written now; the next judgement tries again.
+            logger.warning("A look at conversation %s waits: %s", conversation_id, problem)
+        else:
+            self._seen = head

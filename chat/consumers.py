@@ -24,7 +24,7 @@ class ChatConsumer(RealtimeConsumer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._opening = audit.Opening()
+        self._looks = audit.SocketLooks()
         self._others: list[int] = []
         self._observed: set[Observer] = set()
         self._openness: Openness | None = None
@@ -39,12 +39,12 @@ class ChatConsumer(RealtimeConsumer):
         return events.stream_of(self.conversation_id)
 
     def welcome(self) -> events.ConnectionEstablished:
-        """Who of support opens this is audited, or does not get in."""
+        """Who of support opens this is audited, or does not get in; and again while it is open."""
         self._entrance = services.welcome(self.user, self.conversation_id)
         self._may_write = True
         if is_support(self.user):
             self._may_write = may_reply(self.user)
-            self._opening.looked(self.user, self.conversation_id)
+            self._looks.looked(self.user, self.conversation_id, self._entrance.welcome.last_seq)
         return self._entrance.welcome
 
     def entered(self, welcome: wire.Welcome) -> None:

@@ -38,7 +38,7 @@ class NotesConsumer(RealtimeConsumer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._opening = audit.Opening()
+        self._looks = audit.SocketLooks()
 
     @property
     def conversation_id(self) -> int:
@@ -49,5 +49,5 @@ class NotesConsumer(RealtimeConsumer):
 
     def welcome(self) -> note_events.ConnectionEstablished:
         welcome = notes.welcome(self.user, self.conversation_id)
-        self._opening.looked(self.user, self.conversation_id)
+        self._looks.looked(self.user, self.conversation_id, welcome.last_seq)
         return welcome

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from chat import audit, queue_audit, services
 from chat.models import AuditEntry, Conversation, Message, Note, Participant
+from holodrive.realtime import hub
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -304,6 +305,40 @@ async def test_an_error_goes_out_before_a_close_that_drops_what_is_held(agent, m
     outbox.close(4401)
     assert (inner.sent, inner.closed) == ([error.text], 4401)
     await outbox.stop()
+
+
+# Sockets of a conversation, and of its notes
+
+
+async def judged(agent):
+    """As every half minute."""
+    (socket,) = hub.here().users[agent.pk]
+    socket.judge()
+    await socket._judgement
+
+
+@pytest.mark.parametrize("path", ["/ws/chat/{}/", "/ws/support/notes/{}/"])
+async def test_what_comes_while_a_socket_is_open_is_a_look(said, agent, connect, path):
+    await connect(path.format(said.pk), agent)
+    await sync_to_async(later)()
+    await judged(agent)
+    assert await sync_to_async(who_saw)(said) == [agent.pk]
+    await sync_to_async(say)(said, "and my hat")
+    note = Note(conversation=said, author=said.rider, text="another")
+    await sync_to_async(note.save)()
+    await judged(agent)
+    assert await sync_to_async(who_saw)(said) == [agent.pk, agent.pk]
+
+
+async def test_an_open_socket_outlives_an_audit_log_that_is_full(trip, agent, connect, full):
+    chat = await connect(f"/ws/chat/{trip.pk}/", agent)
+    (socket,) = hub.here().users[agent.pk]
+    await sync_to_async(later)()
+    full()
+    for text in ("one", "two"):
+        socket.doubt()
+        await sync_to_async(say)(trip, text)
+        assert (await chat.frame("chat_message"))["message"] == text
 
 
 # Notifications

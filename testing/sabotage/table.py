@@ -865,8 +865,8 @@ DEFENCES = (
     Defence(
         "a changed account is out",
         f'{_R}/hub.py',
-        '            if doubt.kind == "user":\n                socket.doubt()',
-        '            if doubt.kind == "user":\n                pass',
+        "                socket.doubt()",
+        "                pass",
         f"{_T}/test_access.py::test_a_changed_account_is_out_on_every_process[deactivated]",
     ),
     Defence(
@@ -1006,19 +1006,24 @@ DEFENCES = (
     ),
     # What is written and what is said
     Defence(
-        "a judgement is no look at a conversation, and writes nothing",
+        "a judgement is no look at a conversation in which nothing is new",
         "chat/audit.py",
-        "        if not self._has_looked:",
-        "        if True:",
-        "chat/tests/test_workflow.py"
-        "::test_a_judgement_and_a_resume_are_no_look_and_need_no_audit",
+        "        if self._seen == head:\n            return\n",
+        "",
+        "chat/tests/test_audit.py::test_what_comes_while_a_socket_is_open_is_a_look[/ws/chat/{}/]",
+    ),
+    Defence(
+        "a socket that is open outlives an audit log that is full",
+        "chat/audit.py",
+        "            if self._seen is None:\n                raise\n",
+        "            raise\n",
+        "chat/tests/test_audit.py::test_an_open_socket_outlives_an_audit_log_that_is_full",
     ),
     Defence(
         "whose look cannot be audited does not look",
-        "chat/consumers.py",
-        "            self._opening.looked(self.user, self.conversation_id)",
-        "            with __import__('contextlib').suppress(Exception):\n"
-        "                self._opening.looked(self.user, self.conversation_id)",
+        "chat/audit.py",
+        "            if self._seen is None:\n                raise\n",
+        "",
         "chat/tests/test_workflow.py::test_what_cannot_be_audited_is_not_read",
     ),
     Defence(
