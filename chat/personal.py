@@ -190,7 +190,7 @@ def _participations(user: Any) -> personal.Kind:
         theirs = former.values_list("conversation_id", flat=True)
         personal.forget_in_admin(Conversation, list(theirs))
 
-    return personal.Kind("participations", rows, left.count, erase)
+    return personal.Kind("participations", rows, left.count, erase, leads_to_names=True)
 
 
 def _forget_participant(row: Participant) -> None:

@@ -33,10 +33,17 @@ class ErasesUsers(_Admin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Show what would need a permission that is not there as protected, which is a reason to
-        read, instead of a 403 once the deletion is confirmed.
+        read, instead of a 403 once the deletion is confirmed; and what a deletion would leave names
+        behind of.
         """
         shown, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        return shown, counts, set(), [*protected, *sorted(map(str, lacking))]
+        named = {
+            kind.what
+            for user in objs
+            for kind in personal.kinds(user).values()
+            if kind.leads_to_names and kind.left()
+        }
+        return shown, counts, set(), [*protected, *sorted({*map(str, lacking), *named})]
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -33,13 +33,15 @@ M = TypeVar("M", bound=models.Model)
 class Kind(NamedTuple):
     """`left` counts the rows that are still to be erased; `erase` takes how many at once, and
     yields how many it has done after each transaction (0: other traces of the user). Run again, it
-    does what is left.
+    does what is left. `leads_to_names`: only by its rows an erasure finds what else names the user,
+    so as long as there are some, the admin does not delete the account.
     """
 
     what: str
     rows: Callable[[], Iterator[Row]]
     left: Callable[[], int]
     erase: Callable[[int], Iterator[int]]
+    leads_to_names: bool = False
 
 
 _kinds: dict[str, Callable[[Any], Kind]] = {}

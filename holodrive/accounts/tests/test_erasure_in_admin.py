@@ -5,6 +5,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from chat import services
 from chat.models import AuditEntry, Message
 from holodrive.realtime import personal
 from notifications.models import Notification
@@ -41,7 +42,15 @@ def rider(trip):
     return trip.rider
 
 
-@pytest.mark.parametrize("who", ["notified", "rider"])
+@pytest.fixture
+def asker(make_user):
+    """Whose name and subject others were shown, without a message."""
+    user = make_user()
+    services.open_support(user=user, subject="Lost phone")
+    return user
+
+
+@pytest.mark.parametrize("who", ["notified", "rider", "asker"])
 def test_instead_of_403_the_erasure_is_offered_and_done(request, browser, who):
     user = request.getfixturevalue(who)
     page = browser.get(page_of(user)).content.decode()
