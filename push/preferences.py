@@ -2,6 +2,7 @@
 only.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -9,6 +10,8 @@ from django.conf import settings
 
 from push.models import Device, Preference, QuietHours
 from push.quiet import end_of_quiet
+
+logger = logging.getLogger("push")
 
 
 class Wishes:
@@ -34,7 +37,11 @@ class Wishes:
         quiet = self._quiet.get(user_id)
         if quiet is None or is_mandatory(category):
             return None
-        return end_of_quiet(quiet.start, quiet.end, quiet.time_zone, now)
+        try:
+            return end_of_quiet(quiet.start, quiet.end, quiet.time_zone, now)
+        except ValueError as problem:  # stored past our checks: it must not hold up other users
+            logger.warning("The quiet hours of user %s count for nothing: %s", user_id, problem)
+            return None
 
 
 def is_mandatory(category: str) -> bool:

@@ -147,6 +147,20 @@ def test_what_comes_in_quiet_hours_is_told_behind_them_as_one(
     assert sorted(said(recorder.told)) == [("browser", "c"), ("phone", "c")]
 
 
+def test_a_time_zone_that_is_none_holds_nobody_up(
+    rider, devices, make_user, add_device, notify, worker, clock, recorder, caplog
+):
+    other = make_user("driver")
+    add_device(other, "other")
+    QuietHours.objects.create(user=rider, start=time(22), end=time(7), time_zone="Mars/Base")
+    notify(rider, "a")
+    notify(other, "b")
+    clock.move(6)
+    worker.work()
+    assert sorted(said(recorder.told)) == [("browser", "a"), ("other", "b"), ("phone", "a")]
+    assert f"The quiet hours of user {rider.pk} count for nothing: 'Mars/Base'" in caplog.text
+
+
 def test_what_is_read_in_quiet_hours_is_not_told_behind_them(
     rider, devices, notify, worker, clock, recorder
 ):
