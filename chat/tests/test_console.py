@@ -611,6 +611,53 @@ def test_edits_and_deletions(site, browser, dial, rider, support):
     assert theirs.get_by_role("button").count() == 0
 
 
+def test_an_edit_that_is_refused_stays_in_the_field_until_it_is_saved(browser, make_user, support):
+    from playwright.sync_api import expect
+
+    other = services.open_support(user=make_user("rider", first_name="Malika")).conversation
+    page = open_console(browser, support)
+    write = page.locator("#console-text")
+    write.fill("Wich trip?")
+    write.press("Enter")
+    expect(page.locator(".console-tick-sent")).to_be_visible()
+    write.fill("Half a sen")
+    page.locator("article").last.hover()
+    page.get_by_role("button", name="Edit").last.click()
+    write.fill("Which trip was it?")
+    answers = [(401, {"code": "unauthenticated"}), (403, {"code": "forbidden"}), (520, {}), None]
+
+    def answer(route):
+        refusal = answers.pop(0) if route.request.method == "PATCH" else None
+        if refusal is None:
+            route.continue_()
+        else:
+            route.fulfill(status=refusal[0], json=refusal[1])
+
+    page.route("**/messages/*/", answer)
+    for said in ("You are signed out.", "You may not do this."):
+        write.press("Enter")
+        expect(page.locator(".console-toast")).to_have_text(said)
+        expect(write).to_have_value("Which trip was it?")
+    write.press("Enter")
+    expect(texts(page).last).to_have_text("Which trip was it?")
+    expect(write).to_have_value("Half a sen")
+    assert not answers
+    # Nor does it go with the conversation that it was written in.
+    write.fill("")
+    write.press("ArrowUp")
+    write.fill("Which of them?")
+    held: list[Any] = []
+    page.route("**/messages/*/", lambda route: held.append(route))
+    with page.expect_request(lambda request: request.method == "PATCH"):
+        write.press("Enter")
+    page.get_by_role("link", name="Malika").click()
+    expect(page).to_have_url(re.compile(f"conversation={other.pk}$"))
+    held[0].fulfill(status=403, json={"code": "forbidden"})
+    expect(page.locator(".console-toast")).to_have_text("You may not do this.")
+    page.get_by_role("link", name="Sobirjon").click()
+    expect(write).to_have_value("Which of them?")
+
+
 def test_the_history_has_no_end_and_no_holes(browser, rider, support):
     from playwright.sync_api import expect
 
@@ -1069,6 +1116,11 @@ def test_after_another_login_it_goes_on_for_the_same_user_and_stops_for_another(
     expect(banner).to_contain_text("You are signed out.")
     page.fill("#console-text", "Sent without a login")
     page.press("#console-text", "Enter")
+    page.press("#console-text", "Escape")
+    page.keyboard.press("n")
+    page.keyboard.type("Noted without a login")
+    page.keyboard.press("Enter")
+    expect(page.locator(".console-is-sending")).to_have_count(2)
     with browser.expect_page() as opened:
         banner.get_by_role("link", name="Log in").click()
     third = opened.value
@@ -1076,11 +1128,12 @@ def test_after_another_login_it_goes_on_for_the_same_user_and_stops_for_another(
     expect(third).to_have_url(re.compile(rf"{CONSOLE}\?conversation={support.pk}$"))
     expect(banner).to_be_hidden()
     expect(page.locator(".console-tick-sent")).to_have_count(1)
-    page.press("#console-text", "Escape")
-    page.keyboard.press("n")
-    page.keyboard.type("With the CSRF token of now")
-    page.keyboard.press("Enter")
-    wait_until(Note.objects.exists)
+    expect(page.locator(".console-is-sending, .console-is-failed")).to_have_count(0)
+    page.fill("#console-text", "With the CSRF token of now")
+    page.press("#console-text", "Enter")
+    noted = Note.objects.order_by("pk").values_list("text", flat=True)
+    both = ["Noted without a login", "With the CSRF token of now"]
+    wait_until(lambda: [*noted.all()] == both, explain=lambda: str([*noted.all()]))
     third.click("#logout-form button")
     expect(banner).to_contain_text("You are signed out.")
     page.press("#console-text", "Escape")

@@ -2,7 +2,8 @@
 // Requests to REST by the scripts of the admin: with the page's session, but only while that is the login of the page's
 // own user, and again where that may help (`retryDelay`).
 
-import { AnotherUser, RealtimeError, SignedOut, retryDelay } from "../realtime/holodrive-realtime.js";
+import { AnotherUser, RealtimeError, SignedOut, loginDelay, retryDelay } from "../realtime/holodrive-realtime.js";
+import { onLogin } from "./session.js";
 
 const ANSWER_MS = 15_000;
 
@@ -29,7 +30,7 @@ export class Refused extends RealtimeError {
  * @typedef {object} How
  * @property {boolean} [isIdempotent]
  * @property {number} [most] tries in all
- * @property {boolean} [isPatient] what got no answer at all is no try: it waits for the network, however long
+ * @property {boolean} [isPatient] what got no answer at all, or found no login, is no try: it waits for that, however long
  */
 
 export class Requests {
@@ -52,9 +53,9 @@ export class Requests {
       try {
         return await this.#once(method, url, body);
       } catch (problem) {
-        const waits = isPatient && !(problem instanceof RealtimeError);
+        const waits = isPatient && (problem instanceof SignedOut || !(problem instanceof RealtimeError));
         if (isGone(problem) && method === "DELETE" && answered + unanswered > 0) return null; // by a try before
-        const delay = waits ? retryDelay(problem, ++unanswered, { most: Infinity }) : retryDelay(problem, ++answered, how);
+        const delay = waits ? patientDelay(problem, unanswered++) : retryDelay(problem, ++answered, how);
         if (delay === null) throw problem;
         await pause(delay, waits);
       }
@@ -106,12 +107,20 @@ export class Requests {
   }
 }
 
-/** @param {number} ms @param {boolean} forNetwork ends when that is back */
-async function pause(ms, forNetwork) {
+/** @param {unknown} problem @param {number} before how often there was none */
+function patientDelay(problem, before) {
+  return problem instanceof SignedOut ? loginDelay(before) : retryDelay(problem, before + 1, { most: Infinity });
+}
+
+/** @param {number} ms @param {boolean} isPatient ends when the network is back, or there may be a login */
+async function pause(ms, isPatient) {
   const over = new AbortController();
-  await new Promise((resolve) => {
+  await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     setTimeout(resolve, ms);
-    if (forNetwork) addEventListener("online", resolve, { signal: over.signal });
+    if (!isPatient) return;
+    addEventListener("online", resolve, { signal: over.signal });
+    addEventListener("focus", resolve, { signal: over.signal });
+    onLogin(resolve, { signal: over.signal });
   });
   over.abort();
 }

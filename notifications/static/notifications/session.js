@@ -11,9 +11,9 @@ export function announceLogin() {
   channel?.postMessage("login");
 }
 
-/** @param {() => void} act when another tab has a login, which may be a new one */
-export function onLogin(act) {
-  channel?.addEventListener("message", act);
+/** @param {() => void} act when another tab has a login, which may be a new one @param {AddEventListenerOptions} [options] */
+export function onLogin(act, options) {
+  channel?.addEventListener("message", act, options);
 }
 
 /** To a new tab: this one keeps what is written in it, and goes on by itself after the login. @param {string} url */

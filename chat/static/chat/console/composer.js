@@ -10,6 +10,7 @@ import { fill, gettext } from "./words.js";
  * @typedef {{code: string, text: string, expanded: string | null}} CannedReply
  * @typedef {"reply" | "note"} Mode
  * @typedef {{text: string, isNote: boolean}} Draft
+ * @typedef {{id: number, isNote: boolean, before: Draft}} Editing
  */
 
 const COUNT_FROM = 200; // characters left
@@ -23,7 +24,7 @@ export class Composer {
   /** @type {CannedReply[]} */ #canned = [];
   /** @type {CannedReply[]} */ #offered = [];
   #chosen = 0;
-  /** @type {{id: number, isNote: boolean, before: Draft} | null} */ #editing = null;
+  /** @type {Editing | null} */ #editing = null;
   /** @type {Mode} */ mode = "reply";
 
   /** @param {number} longest code points */
@@ -34,7 +35,7 @@ export class Composer {
   /**
    * @param {object} user
    * @param {(text: string, isNote: boolean) => void} user.onSend
-   * @param {(id: number, text: string, isNote: boolean) => void} user.onEdited
+   * @param {(id: number, text: string, isNote: boolean) => Promise<boolean>} user.onEdited whether it is saved
    * @param {(draft: Draft) => void} user.onDraft
    * @param {(isTyping: boolean) => void} user.onTyping
    * @param {() => void} user.onEditLast
@@ -142,22 +143,27 @@ export class Composer {
 
   stopEditing() {
     if (!this.#editing) return;
-    const { before } = this.#editing;
+    this.#endEditing(this.#editing);
+    this.focus();
+  }
+
+  /** @param {Editing} editing */
+  #endEditing({ before }) {
     this.#editing = null;
     this.#fill(before);
-    this.focus();
+  }
+
+  /** The text stays in the field until the server has it. @param {Editing} editing @param {string} text */
+  async #save(editing, text) {
+    const isSaved = await this.user?.onEdited(editing.id, text, editing.isNote);
+    if (isSaved && this.#editing === editing && this.#text.value === text) this.#endEditing(editing);
   }
 
   #submit() {
     const text = this.#text.value;
     if (isBlank(text) || this.#left < 0) return;
     this.user?.onTyping(false);
-    if (this.#editing) {
-      const { id, isNote } = this.#editing;
-      this.stopEditing();
-      this.user?.onEdited(id, text, isNote);
-      return;
-    }
+    if (this.#editing) return void this.#save(this.#editing, text);
     const isNote = this.mode === "note";
     this.#text.value = "";
     this.#changed(false);

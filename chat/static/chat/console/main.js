@@ -265,11 +265,13 @@ function showComposer({ conversation, problem }) {
   line.hidden = line.textContent === "" || Boolean(problem);
 }
 
-/** Runs what the server may refuse, and says so if it does. @param {() => Promise<void>} act */
+/** Runs what the server may refuse, and says so if it does. @param {() => Promise<void>} act @returns {Promise<boolean>} whether it did not */
 async function attempt(act) {
+  let isDone = true;
   try {
     await act();
   } catch (problem) {
+    isDone = false;
     const winner = problem instanceof Refused && problem.code === "already_claimed" ? problem.body.assignee : null;
     if (winner) toast(fill(gettext("%(name)s was faster and has this conversation."), { name: winner.name }));
     else toast(problemText(problem));
@@ -278,6 +280,7 @@ async function attempt(act) {
   if (room?.conversation) conversations.put({ ...(conversations.get(room.id) ?? room.conversation), ...workflowOf(room.conversation) });
   drawList();
   drawRoom();
+  return isDone;
 }
 
 /** What a control changes, without what the list knows better. @param {import("./state.js").Conversation} conversation */
@@ -367,9 +370,18 @@ composer.listen({
     threadView.toNewest();
     room?.send(text, isNote);
   },
-  onEdited(id, text, isNote) {
+  async onEdited(id, text, isNote) {
     const edited = room;
-    if (edited) attempt(() => (isNote ? edited.editNote(id, text) : edited.edit(id, text)));
+    if (!edited) return false;
+    const draft = drafts(me.user_id, edited.id);
+    return attempt(async () => {
+      try {
+        await (isNote ? edited.editNote(id, text) : edited.edit(id, text));
+      } catch (problem) {
+        if (edited !== room && !draft.get()) draft.set(text, isNote); // the field that had it is gone
+        throw problem;
+      }
+    });
   },
   onDraft: ({ text, isNote }) => room && drafts(me.user_id, room.id).set(text, isNote),
   onTyping: (isTyping) => room?.setTyping(isTyping),

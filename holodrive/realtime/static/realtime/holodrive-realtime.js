@@ -52,7 +52,7 @@ const LIMIT_CLOSES = new Set([CLOSE.TOO_MANY_SOCKETS, CLOSE.TOO_FAST]);
 const PASSING_CODES = new Set(["internal", "rate_limited", "unavailable"]);
 // By which nothing was done; of the other failures of a server that is not known.
 const UNDONE_STATUSES = new Set([408, 425, 429, 503]);
-const FAILED_STATUSES = new Set([500, 502, 504]);
+const HOPELESS_STATUSES = new Set([501, 505]); // of all from 500 on: proxies have numbers of their own (520 to 530)
 
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MOST_MS = 20_000;
@@ -103,15 +103,25 @@ export function retryDelay(problem, tries, { isIdempotent = true, most = TRIES_M
   return asked > RETRY_AFTER_MOST_MS ? null : asked + backoff(tries);
 }
 
+/** How many milliseconds later there may be a login again. @param {number} refusals that there were before */
+export function loginDelay(refusals) {
+  return Math.min(SIGNED_OUT_MOST_MS, SIGNED_OUT_FIRST_MS * 4 ** refusals) * (1 + Math.random()) / 2;
+}
+
 /** @param {any} problem @param {boolean} isIdempotent */
 function mayPass(problem, isIdempotent) {
   if (typeof problem?.retryable === "boolean") return problem.retryable;
   const { status, code, name } = problem ?? {};
-  if (typeof status === "number") return UNDONE_STATUSES.has(status) || (isIdempotent && FAILED_STATUSES.has(status));
+  if (typeof status === "number") return UNDONE_STATUSES.has(status) || (isIdempotent && hasFailed(status));
   if (problem instanceof Error && !(problem instanceof RealtimeError)) {
     return isIdempotent && (problem instanceof TypeError || name === "TimeoutError" || name === "NetworkError"); // of `fetch`
   }
   return PASSING_CODES.has(code) && (isIdempotent || code !== "internal");
+}
+
+/** @param {number} status */
+function hasFailed(status) {
+  return status >= 500 && !HOPELESS_STATUSES.has(status);
 }
 
 /** @param {string | null | undefined} text seconds, or a date (RFC 9110, 10.2.3) */
@@ -465,8 +475,7 @@ export class RealtimeSocket {
   #signOut(problem) {
     this.#drop();
     this.#problem = problem;
-    const most = Math.min(SIGNED_OUT_MOST_MS, SIGNED_OUT_FIRST_MS * 4 ** this.#refusals++);
-    this.#retryTimer = setTimeout(() => this.#connect(), most * (1 + Math.random()) / 2);
+    this.#retryTimer = setTimeout(() => this.#connect(), loginDelay(this.#refusals++));
     if (this.#state !== "signed-out") this.#setState("signed-out");
   }
 
