@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
@@ -159,6 +160,7 @@ WEBSOCKET_URL = env.text("WEBSOCKET_URL", f"{WEBSOCKET_HOST}:{WEBSOCKET_PORT}", 
 WEBSOCKET_ALLOWED_ORIGINS = env.names("WEBSOCKET_ALLOWED_ORIGINS", [], places.Origin())
 # Those may call REST, too (realtime/cors.py): with tokens, not with this site's cookies.
 CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "x-holodrive-user"]
 CORS_EXPOSE_HEADERS = ["Retry-After"]
 # Nothing inline, nothing of other hosts; and the sockets. (A CSP has no form for an IPv6 address.)
 _sockets = "" if WEBSOCKET_URL.startswith("[") else f"//{WEBSOCKET_URL.partition('/')[0]}"

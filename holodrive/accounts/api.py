@@ -12,7 +12,7 @@ from chat.events import name_of
 from chat.models import is_support
 from holodrive.accounts.throttle import login_attempt
 from holodrive.realtime.api import RefreshToken
-from holodrive.realtime.rest import NeverStored, answer
+from holodrive.realtime.rest import NeverStored, View, answer
 from holodrive.realtime.rest_budget import PASSWORD
 from holodrive.realtime.tokens import ObtainSerializer
 
@@ -59,7 +59,7 @@ class Refresh(NeverStored, TokenRefreshView):
         return response
 
 
-class Me(NeverStored):
+class Me(View):
     @extend_schema(responses=MeItem)
     def get(self, request: Request) -> Response:
         """Who the caller is."""

@@ -152,7 +152,8 @@ def _offers(scope: Scope) -> list[str]:
     lines = [value for key, value in scope.get("headers", ()) if key.lower() == name]
     if not lines:
         return [*scope.get("subprotocols", ())]
-    return [offer.strip() for offer in b",".join(lines).decode("latin1").split(",")]
+    offers = [offer.strip() for offer in b",".join(lines).decode("latin1").split(",")]
+    return [offer for offer in offers if offer]  # an empty one is none (RFC 9110, 5.6.1)
 
 
 class OriginRule(Enum):
@@ -226,7 +227,7 @@ def _origin_parts(origin: str) -> tuple[str, str, int | None] | None:
         return None
     try:
         parts = urlsplit(origin)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+        port = _DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
     except ValueError:
         return None
     if not parts.hostname:

@@ -61,7 +61,7 @@ def listed(settings: Any) -> Any:
 
 def asks(origin: str, method: str) -> dict[str, str]:
     """The headers of a browser's preflight."""
-    wanted = "authorization, content-type"
+    wanted = "authorization, content-type, x-holodrive-user"
     asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": wanted}
     return {"Origin": origin, **asked}
 
@@ -100,7 +100,7 @@ def test_a_preflight_is_answered_ahead_of_everything(
     assert answer.headers[SEEN] == "capacitor://localhost"
     assert method in answer.headers["Access-Control-Allow-Methods"]
     allowed = answer.headers["Access-Control-Allow-Headers"].split(", ")
-    assert {"authorization", "content-type"} <= {*allowed}
+    assert {"authorization", "content-type", "x-holodrive-user"} <= {*allowed}
     assert int(answer.headers["Access-Control-Max-Age"]) >= 600
     foreign = client.options(path, headers=asks("https://evil.example", method))
     assert SEEN not in foreign.headers

@@ -167,6 +167,7 @@ def test_default_ports_are_those_of_the_scheme(arranged: Any) -> None:
         ("rides.example.com", "https://rides.example.com:443", ALLOWED),
         ("rides.example.com:443", "https://rides.example.com", ALLOWED),
         ("rides.example.com", "https://rides.example.com:80", FOREIGN),
+        ("rides.example.com", "https://rides.example.com:0", FOREIGN),
         ("rides.example.com:80", "https://rides.example.com", FOREIGN),
         ("rides.example.com:443", "http://rides.example.com", FOREIGN),
     ):

@@ -45,7 +45,17 @@ def test_the_token_follows_jwt_and_jwt_is_answered(offers, token, answer):
 @pytest.mark.parametrize("path", ["/ws/notifications/", "/ws/chat/1/", "/ws/support/notes/1/"])
 @pytest.mark.parametrize(
     "lines",
-    [["jwt", "T"], ["chat", "jwt, T"], ["jwt, T", "chat"], ["chat,jwt", "T"], ["jwt", "T", "chat"]],
+    [
+        ["jwt", "T"],
+        ["chat", "jwt, T"],
+        ["jwt, T", "chat"],
+        ["chat,jwt", "T"],
+        ["jwt", "T", "chat"],
+        ["", "jwt, T"],
+        ["jwt", "", "T"],
+        ["jwt, , T"],
+        [",,jwt,\t,T,,"],
+    ],
 )
 def test_offers_in_several_lines_are_one_list(path, lines):
     scope = {
