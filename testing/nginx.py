@@ -26,7 +26,7 @@ user root;
 pid {home}/nginx.pid;
 error_log {home}/main.log;
 worker_processes 1;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {connections}; }}
 http {{
     types {{ text/css css; text/javascript js; }}
     client_body_temp_path {home}/body;
@@ -48,11 +48,11 @@ def program() -> str:
 
 
 class Nginx:
-    """In front of a server on `upstream` (HOST:PORT); `changes` replace further texts of the
-    configuration.
+    """In front of a server on `upstream` (HOST:PORT), with so many `connections`; `changes` replace
+    further texts of the configuration.
     """
 
-    def __init__(self, upstream: str, **changes: str) -> None:
+    def __init__(self, upstream: str, connections: int = 8192, **changes: str) -> None:
         self.port, self.plain_port = free_port(), free_port()
         self.home = Path(tempfile.mkdtemp(prefix="holodrive-nginx-"))
         self.access_log, self.error_log = self.home / "access.log", self.home / "error.log"
@@ -61,7 +61,7 @@ class Nginx:
         certificate.private_key_and_cert_chain_pem.write_to_path(str(self.home / "both.pem"))
         self.tls = ssl.create_default_context()
         authority.configure_trust(self.tls)
-        (self.home / "nginx.conf").write_text(_MAIN.format(home=self.home))
+        (self.home / "nginx.conf").write_text(_MAIN.format(home=self.home, connections=connections))
         self._write(
             {
                 "listen 80;": f"listen 127.0.0.1:{self.plain_port};",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from configparser import RawConfigParser
-from contextlib import closing
+from contextlib import ExitStack, closing
 from urllib.request import urlopen
 
 import pytest
@@ -35,15 +35,15 @@ PYTHON = "/srv/holodrive/.venv/bin/python"
 
 @pytest.fixture
 def proxied():
-    """`proxied(server, **changes)`: nginx in front of it."""
+    """`proxied(server, **options)`: nginx in front of it (see `Nginx`)."""
     try:
         nginx.program()
     except FileNotFoundError as problem:
         missing("What stands behind nginx", str(problem))
     started = []
 
-    def start(upstream, **changes):
-        started.append(Nginx(upstream, **changes))
+    def start(upstream, **options):
+        started.append(Nginx(upstream, **options))
         return started[-1]
 
     yield start
@@ -209,24 +209,49 @@ def test_no_token_is_in_the_log_of_nginx_however_it_is_spelled(start_server, pro
             secrets.append(f"eyJ1c2Vy{number}canary")
             ask(front, form.format(jwt.format(secrets[-1])))
             ask(front, f"/elsewhere/{jwt.format(secrets[-1])}")
-    ask(front, "/ws/notifications/the-last-one", length=4_000_000)  # of which nginx says an error
+    # Of these nginx says an error: over TLS of the length, on port 80 of the chunk that is none.
+    ask(front, "/ws/notifications/the-last-one", "Content-Length: 4000000")
+    ask_plainly(front, "/ws/notifications/the-last-one", "Transfer-Encoding: chunked", "zz\r\n")
     wait_until(lambda: '"GET /ws/notifications/..." 413' in front.logs(), explain=front.logs)
     log = front.logs() + (front.home / "main.log").read_text()
     assert [secret for secret in [*secrets, "the-last-one"] if secret in log] == []
 
 
-def ask(front, path, length=0):
-    """As it stands, over TLS and, if it is refused for its length, without."""
-    head = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nReferer: https://a{path}\r\n"
-    request = f"{head}Content-Length: {length}\r\nConnection: close\r\n\r\n".encode()
+def test_an_nginx_without_free_connections_quotes_no_request(start_server, proxied, trip):
+    front = proxied(behind_nginx(start_server).address, connections=12)
+    token = access_token(trip.rider)
+    with ExitStack() as sockets, pytest.raises(InvalidStatus) as refusal:
+        fill(sockets, front, f"/ws/notifications/?token={token}")
+    assert refusal.value.response.status_code == 500
+    wait_until(lambda: '"GET /ws/notifications/..." 500' in front.logs(), explain=front.logs)
+    assert token not in front.logs()
+
+
+def fill(sockets, front, path):
+    """Open sockets until one is refused."""
+    while True:
+        sockets.enter_context(front.connect(path))
+
+
+def ask(front, path, header="Content-Length: 0"):
+    """As it stands, over TLS."""
     plain = socket.create_connection(("127.0.0.1", front.port), PATIENCE)
     with closing(plain), front.tls.wrap_socket(plain, server_hostname=HOST) as line:
-        line.sendall(request)
+        line.sendall(request_for(path, header))
         line.recv(1)
-    if length:
-        with closing(socket.create_connection(("127.0.0.1", front.plain_port), PATIENCE)) as line:
-            line.sendall(request)
-            line.recv(1)
+
+
+def ask_plainly(front, path, header, body):
+    """Without TLS. Returns when all of the answer has come, and nginx has said what it says."""
+    with closing(socket.create_connection(("127.0.0.1", front.plain_port), PATIENCE)) as line:
+        line.sendall(request_for(path, header) + body.encode())
+        while line.recv(4096):
+            pass
+
+
+def request_for(path, header):
+    head = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nReferer: https://a{path}\r\n"
+    return f"{head}{header}\r\nConnection: close\r\n\r\n".encode()
 
 
 def test_the_proxy_waits_for_more_than_two_heartbeats():

@@ -1211,10 +1211,18 @@ DEFENCES = (
     Defence(
         "nginx quotes no request for port 80",
         "deploy/nginx/holodrive.conf",
-        "    error_log /var/log/nginx/holodrive.error.log crit;  # as below",
+        "    error_log /var/log/nginx/holodrive.error.log emerg;  # as below",
         "    error_log /var/log/nginx/holodrive.error.log error;  # as below",
         "holodrive/tests/test_deploy.py"
         "::test_no_token_is_in_the_log_of_nginx_however_it_is_spelled",
+    ),
+    Defence(
+        "an nginx without free connections quotes no request",
+        "deploy/nginx/holodrive.conf",
+        "    error_log /var/log/nginx/holodrive.error.log emerg;\n",
+        "    error_log /var/log/nginx/holodrive.error.log crit;\n",
+        "holodrive/tests/test_deploy.py"
+        "::test_an_nginx_without_free_connections_quotes_no_request",
     ),
     Defence(
         "the plain daphne command is redacted",
