@@ -42,6 +42,7 @@ def _kinds() -> dict[str, Callable[[Any], bool]]:
         "exp": _is_time,
         "iat": _is_number,
         "nbf": _is_number,
+        "iss": lambda value: isinstance(value, str),  # PyJWT signs no other, at the next refresh
         api_settings.JTI_CLAIM: lambda value: _is_text(value, _JTI_LENGTH),
         api_settings.USER_ID_CLAIM: _is_user_id,
         api_settings.REVOKE_TOKEN_CLAIM: lambda value: isinstance(value, str),

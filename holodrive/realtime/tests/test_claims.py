@@ -41,6 +41,7 @@ VALUES = {
     "exp": [*_ODD, *_TEXTS, *_TIMES],
     "iat": _NO_TIME,
     "nbf": _NO_TIME,
+    "iss": [*_NO_NUMBER, *_NUMBERS],
     "hash_password": [*_ODD, *_TEXTS],
 }
 MISSING = ("user_id", "exp", "token_type", "jti")
