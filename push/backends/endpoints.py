@@ -24,7 +24,8 @@ _ENDPOINT = re.compile(
     re.IGNORECASE | re.ASCII,  # with Unicode's cases the Kelvin sign is a k
 )
 _TLS_PORT = 443
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
+_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))  # RFC 6052, RFC 8215
+_ASSIGNED = IPv6Network("2000::/3")  # all that the internet has of IPv6
 
 
 class Place(NamedTuple):
@@ -78,10 +79,12 @@ def is_public(address: str) -> bool:
     carried = _carried(ip) if isinstance(ip, IPv6Address) else None
     if carried is not None:
         return is_public(str(carried))
+    if isinstance(ip, IPv6Address) and ip not in _ASSIGNED:
+        return False
     return ip.is_global and not ip.is_multicast
 
 
 def _carried(ip: IPv6Address) -> IPv4Address | None:
-    if ip in _NAT64:
+    if any(ip in network for network in _NAT64):
         return IPv4Address(int(ip) & 0xFFFF_FFFF)
     return ip.ipv4_mapped or ip.sixtofour
