@@ -15,6 +15,10 @@ class Schema(SpectacularAPIView):
         """There is one version: what `?version=` says would go into a header as it is."""
 
 
+class Docs(SpectacularSwaggerSplitView):
+    metadata_class = None  # there is no template for what OPTIONS would say: 405
+
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     # Before the admin, which would answer everything below admin/.
@@ -29,7 +33,7 @@ urlpatterns = [
     # Its script is a file of its own, and so is the style of our template: the policy wants it.
     path(
         "api/docs/",
-        SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api_docs.html"),
+        Docs.as_view(url_name="schema", template_name="api_docs.html"),
         name="docs",
     ),
     path("api/docs/realtime/", include("holodrive.asyncapi.urls")),

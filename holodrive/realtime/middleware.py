@@ -37,9 +37,14 @@ class Refusals(MiddlewareMixin):
         return response
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Answer although SESSION_SAVE_EVERY_REQUEST cannot move a session's end: Django would say
+        """Let no page of the admin be stored: Django says so of most, but not of the form for a new
+        password, nor of errors.
+
+        Answer although SESSION_SAVE_EVERY_REQUEST cannot move a session's end: Django would say
         that it was deleted, by 400, to whoever only reads.
         """
+        if _is_of_admin(request):
+            response.headers.setdefault("Cache-Control", "no-store")
         session: Any = getattr(request, "session", None)
         if settings.SESSION_SAVE_EVERY_REQUEST and session is not None and not session.modified:
             session.save = partial(_save_if_possible, session.save)

@@ -132,9 +132,29 @@ def test_a_login_a_refresh_and_a_fault_are_not_stored(monkeypatch):
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
 
 
-@pytest.mark.parametrize("path", ["/admin/", "/admin/chat/console/", "/admin/chat/message/"])
-def test_no_page_of_staff_is_stored(staff, path):
-    assert "no-store" in staff.get(path).headers["Cache-Control"]
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/admin/", 200),
+        ("/admin/chat/console/", 200),
+        ("/admin/chat/message/", 200),
+        ("/admin/password_change/", 200),
+        ("/admin/password_change/done/", 200),
+        ("/admin/chat/message/?nowhere__x=1", 400),
+        ("/admin/chat/message/1/delete/", 403),
+        ("/admin/nowhere/", 404),
+    ],
+)
+def test_no_page_of_staff_is_stored(staff, path, status):
+    answer = staff.get(path)
+    assert answer.status_code == status
+    assert "no-store" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+@pytest.mark.parametrize("method", ["get", "head", "post", "put", "delete", "options", "trace"])
+def test_a_document_answers_every_method(name, method):
+    assert Client().generic(method.upper(), reverse(name)).status_code in (200, 405)
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
