@@ -129,6 +129,8 @@ class Outbox:
             self.is_abandoned = True
             if self._owner is not None:
                 self._owner.cancel()
+        except Exception as problem:  # noqa: BLE001 - as in _drain; asyncio would log a traceback
+            logger.debug("A close could not be sent (%s): the socket is gone", problem)
 
     def forget_handshake(self) -> None:
         """See `writers.FrameWriter`."""

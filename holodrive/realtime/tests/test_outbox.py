@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 from twisted.internet import abstract, tcp
 from uvicorn import Config
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
@@ -139,6 +140,19 @@ async def test_a_slow_reader_on_asgi_is_bounded_too(sent):
     assert box.closed == 4408
     assert box.waiting() <= 1000
     await box.stop()
+
+
+@pytest.mark.parametrize("box_of", [QueuedOutbox, partial(DirectOutbox, write=Writer())])
+async def test_a_close_for_a_client_that_left_is_no_error(box_of):
+    """uvicorn raises ClientDisconnected: of a task that nobody awaits asyncio logs a traceback."""
+
+    async def send(message):
+        raise ClientDisconnected
+
+    box = box_of(send, 0)
+    box.close(CloseCode.NOT_FOUND)
+    async with asyncio.timeout(PATIENCE):
+        await box._closing
 
 
 async def test_a_reader_that_takes_nothing_is_too_slow_for_a_resume(send, sent, monkeypatch):
