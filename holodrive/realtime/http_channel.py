@@ -18,6 +18,7 @@ from holodrive.realtime.bodies import Refused, Waiting, due, is_too_large
 _IDLE_SECONDS = 60  # before a request, and between two parts of a body
 _UNREAD_SECONDS = 300  # for a client to take the 128 KiB that wait for it at most
 _LINGER_SECONDS = 2  # for a refused client to read why
+_EARLY_BYTES = 16_384  # of the next requests, while one is answered
 _CHUNK_COST = 64  # bytes that a chunk counts beside its own: one-byte chunks took 2 s of a core
 
 waiting = Waiting()
@@ -115,6 +116,19 @@ class Channel(HTTPChannel):
             super().rawDataReceived(data)
         except Refused as refusal:
             self.refuse(refusal.status)
+        self._hold_back()
+
+    def _finishRequestBody(self, data: bytes) -> None:
+        super()._finishRequestBody(data)
+        self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Read no more while much has come early; `requestDone` reads on. Twisted does not look at
+        what came with the end of a body, nor while a client does not read: each request of 200
+        bytes let another 64 KiB in, 140 MB in 8 s from ten connections.
+        """
+        if self._handlingRequest and sum(map(len, self._dataBuffer)) > _EARLY_BYTES:
+            self._networkProducer.pauseProducing()
 
     def count(self, request: Request, length: int) -> None:
         """Raise Refused if a part of this length is too much."""

@@ -1817,6 +1817,13 @@ DEFENCES = (
         f"{_T}/test_http_budgets.py::test_bodies_that_wait_are_bounded_for_an_address",
     ),
     Defence(
+        "HTTP: requests that come early are not read",
+        f"{_R}/http_channel.py",
+        "        super()._finishRequestBody(data)\n        self._hold_back()",
+        "        super()._finishRequestBody(data)",
+        f"{_T}/test_http_budgets.py::test_requests_that_come_early_are_not_read[POST-reads]",
+    ),
+    Defence(
         "HTTP: a request that drips in ends",
         f"{_R}/http_channel.py",
         "            self.refuse(408)",

@@ -4,9 +4,12 @@ import select
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from unittest.mock import MagicMock
 
 import pytest
+from twisted.internet.testing import StringTransport
 
+from holodrive.realtime import http_channel
 from testing.client import access_token, wait_until
 from testing.http import Line
 from testing.patience import PATIENCE
@@ -208,6 +211,46 @@ def test_a_slow_upload_that_keeps_coming_arrives(any_server, line):
         client.socket.sendall(b"x" * 200)
         time.sleep(0.1)
     assert client.answer().status == 200
+
+
+class Unanswered(http_channel.Request):
+    def process(self):
+        """Leave it to the test when this request is done."""
+        self.content.close()
+
+
+@pytest.fixture
+def channel():
+    """A connection without a network, and without a clock."""
+    found = http_channel.Channel()
+    found.factory, found.callLater, found.requestFactory = MagicMock(), MagicMock(), Unanswered
+    found.makeConnection(StringTransport())
+    return found
+
+
+HEAD = b"POST / HTTP/1.1\r\nX: " + b"x" * 5000
+GET = HEAD.replace(b"POST", b"GET") + b"\r\n\r\n"
+POST = HEAD + b"\r\nContent-Length: 1\r\n\r\nx"
+CHUNKED = HEAD + b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
+@pytest.mark.parametrize("request_", [GET, POST, CHUNKED], ids=["GET", "POST", "chunked"])
+def test_requests_that_come_early_are_not_read(channel, request_, reads):
+    """A small request let 64 KiB of the next ones into memory, again and again."""
+    if reads:
+        channel.dataReceived(request_ * 9)
+    else:
+        channel.dataReceived(request_)
+        channel.pauseProducing()
+        channel.dataReceived(request_ * 8)
+        channel.resumeProducing()  # it reads again
+    for left in range(8, 0, -1):
+        is_much = left * len(request_) > 16_384
+        assert (channel.transport.producerState == "paused") is is_much
+        channel.requestDone(channel.requests[0])
+    channel.requestDone(channel.requests[0])
+    assert channel.transport.producerState == "producing"
 
 
 def test_headers_that_are_too_large_are_told(streaming, line):
