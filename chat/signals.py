@@ -2,12 +2,12 @@
 transaction that saves them.
 """
 
+from collections.abc import Collection
 from typing import Any
 
-from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
-from django.dispatch import receiver
 from django.utils import timezone
 
 from chat import events, note_events, queue_events, rights, sending, services
@@ -21,20 +21,16 @@ from chat.models import (
 )
 from holodrive.realtime import log
 from holodrive.realtime.models import Stream
-from holodrive.realtime.published import publishes, receiver_of
+from holodrive.realtime.published import completes, publishes, receiver_of
 from holodrive.realtime.routing import only_home, require_home
 from holodrive.realtime.wire import timestamp
 
 
-@receiver_of(pre_save, Message)
-def complete(
-    instance: Message, raw: bool = False, update_fields: Any = None, **kwargs: Any
-) -> None:
+@completes(Message)
+def complete(instance: Message, update_fields: Collection[str] | None) -> None:
     """The stream is locked here, so its next number is this message's, and the stored text is what
     clients know.
     """
-    if raw:  # loaddata brings rows, not news
-        return
     if instance._state.adding:
         instance.seq = log.next_seq(events.stream_of(instance.conversation_id))
         instance.is_from_support = is_support(instance.sender)
@@ -71,17 +67,14 @@ def _mask(message: Message) -> None:
 def publish(
     instance: Message, created: bool, raw: bool = False, together: bool = False, **kwargs: Any
 ) -> None:
-    if raw:
+    if raw:  # loaddata brings rows, not news
         return
     stream = events.stream_of(instance.conversation_id)
     if created:
         own = events.own_part(instance)
         if log.append(stream, events.chat_message(instance), own) != instance.seq:
-            # Of several, each is saved by itself then.
-            raise RuntimeError(
-                f"{stream} has moved on before its new message was published: a receiver of"
-                " pre_save sent another. Send it from a receiver of post_save."
-            )
+            # A receiver of one of several sent it: each is saved by itself then.
+            raise RuntimeError(f"{stream} has moved on before its new message was published")
         if not together:
             sending.follow_up([instance], getattr(instance, "_rooms", None))
     elif instance._edited and instance.edited_at:  # type: ignore[attr-defined]
@@ -117,13 +110,9 @@ def forget_streams(instance: Conversation, using: str, **kwargs: Any) -> None:
     transaction.on_commit(lambda: Stream.objects.filter(name__in=streams).delete(), robust=True)
 
 
-@receiver_of(pre_save, Note)
-def complete_note(
-    instance: Note, raw: bool = False, update_fields: Any = None, **kwargs: Any
-) -> None:
+@completes(Note)
+def complete_note(instance: Note, update_fields: Collection[str] | None) -> None:
     instance._edited = False  # type: ignore[attr-defined]
-    if raw:
-        return
     if instance._state.adding:
         instance.seq = log.next_seq(note_events.stream_of(instance.conversation_id))
         return
@@ -136,8 +125,10 @@ def complete_note(
 
 @publishes(Note)
 def publish_note(instance: Note, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    if raw:
+        return
     stream = note_events.stream_of(instance.conversation_id)
-    if created and not raw:
+    if created:
         log.append(stream, note_events.note(instance))
     elif instance._edited and instance.edited_at:  # type: ignore[attr-defined]
         edited = note_events.NoteEdited(
@@ -186,7 +177,7 @@ def join(instance: Participant, created: bool, raw: bool = False, **kwargs: Any)
         publish_to_queue(instance.conversation_id)
 
 
-@receiver(pre_delete, sender=settings.AUTH_USER_MODEL)
+@receiver_of(pre_delete, get_user_model())
 @only_home
 def give_back(instance: Any, **kwargs: Any) -> None:
     """What is assigned to whom is deleted. SET_NULL would do it by an UPDATE that tells nobody. A

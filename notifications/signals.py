@@ -1,22 +1,22 @@
 """Turns a saved Notification into its event, inside the transaction that saves it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from django.db.models.signals import pre_save
 from django.utils import timezone
 
 from holodrive.realtime import log
-from holodrive.realtime.published import publishes, receiver_of
+from holodrive.realtime.published import completes, publishes
 from notifications import events, hooks
 from notifications.models import Notification, unread_counts
 
 
-@receiver_of(pre_save, Notification)
-def remember_what_clients_know(instance: Notification, raw: bool = False, **kwargs: Any) -> None:
+@completes(Notification)
+def remember_what_clients_know(
+    instance: Notification, update_fields: Collection[str] | None
+) -> None:
     """The stream is locked here, so what is read now is what the last event said."""
-    if raw:  # loaddata brings rows, not news
-        return
     if instance.status == Notification.Status.UNREAD:
         instance.read_at = None
     elif instance.read_at is None:
@@ -26,7 +26,7 @@ def remember_what_clients_know(instance: Notification, raw: bool = False, **kwar
 
 @publishes(Notification)
 def append_event(instance: Notification, raw: bool = False, **kwargs: Any) -> None:
-    if raw:
+    if raw:  # loaddata brings rows, not news
         return
     known: events.NotificationBody | None = instance._known  # type: ignore[attr-defined]
     # After an update the row is asked: of a save with `update_fields` the instance knows only part.

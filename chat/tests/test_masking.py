@@ -349,16 +349,55 @@ def test_a_text_is_looked_through_once_and_before_the_lock(write, trip, in_a_tra
     assert Message.objects.get().original == LONG_SECRET
 
 
+def _send_several(trip):
+    another = services.open_trip(rider=trip.rider, driver=trip.driver)
+    drafts = [services.Draft(trip.rider, one.pk, "Hi") for one in (trip, another)]
+    assert [answer.duplicate for answer in services.send_messages(drafts)] == [False, False]
+
+
+def _save_what_was_sent(trip):
+    Message.objects.get().save()
+
+
+def _edit_what_was_sent(trip):
+    services.edit_message(
+        user=trip.rider,
+        conversation_id=trip.pk,
+        message_id=Message.objects.get().pk,
+        text="Hi",
+    )
+
+
+@pytest.mark.parametrize("place", [0, None])  # ahead of all receivers, or behind them
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (lambda trip: send(trip.rider, trip, "Hi"), "chat_message"),
+        (lambda trip: Message(conversation=trip, sender=trip.rider, text="Hi").save(), None),
+        (_send_several, "chat_message"),
+        (_save_what_was_sent, "message_edited"),
+        (_edit_what_was_sent, "message_edited"),
+    ],
+)
 @pytest.mark.django_db(transaction=True)
-def test_a_text_that_a_receiver_has_changed_is_masked_all_the_same(trip):
+def test_a_text_that_a_receiver_has_changed_is_masked_and_told_all_the_same(
+    trip, write, kind, place
+):
     def add(instance, **kwargs):
         instance.text += f" {SECRET}"
 
-    pre_save.connect(add, sender=Message)
-    pre_save.receivers.insert(0, pre_save.receivers.pop())  # ahead of ours
-    pre_save.sender_receivers_cache.clear()
-    try:
+    if kind == "message_edited":
         send(trip.rider, trip, "Hi")
+    pre_save.connect(add, sender=Message)
+    if place is not None:
+        pre_save.receivers.insert(place, pre_save.receivers.pop())
+        pre_save.sender_receivers_cache.clear()
+    try:
+        write(trip)
     finally:
         pre_save.disconnect(add, sender=Message)
-    assert Message.objects.get().text == f"Hi {SHOWN}"
+    for row in Message.objects.all():
+        assert (row.text, row.original) == (f"Hi {SHOWN}", f"Hi {SECRET}")
+    last = Event.objects.filter(stream__name=f"conversation.{trip.pk}").latest("seq")
+    frame = json.loads(last.text)
+    assert (frame["type"], frame["message"]) == (kind or "chat_message", f"Hi {SHOWN}")

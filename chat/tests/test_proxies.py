@@ -1,20 +1,25 @@
-"""Proxies of our models, which a project makes for another page of its admin, publish as well."""
+"""Proxies of our models, which a project makes for another page of its admin, publish as well; and
+those of its users end what their model ends.
+"""
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.db.models.signals import post_save
 from django.test.utils import isolate_apps
 
 from chat import services
 from chat.masking import MASK
 from chat.models import Conversation, FormerParticipant, Message, Note, Participant
 from holodrive.realtime import log
-from holodrive.realtime.models import Event
+from holodrive.realtime.models import Event, SearchName
 from notifications.models import Notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def proxy(model):
-    with isolate_apps(model._meta.app_label):
+    with isolate_apps(model._meta.app_config.name):
         meta = type("Meta", (), {"proxy": True, "app_label": model._meta.app_label})
         return type(f"My{model.__name__}", (model,), {"Meta": meta, "__module__": __name__})
 
@@ -73,3 +78,48 @@ def test_a_proxy_publishes_what_its_model_does(change, kind, trip):
     change(trip)
     found = Event.objects.filter(pk__gt=before, text__startswith=f'{{"type":"{kind}"')
     assert found.count() == (2 if change is close else 1)  # there, and in the queue
+
+
+# Users: a page of drivers beside that of riders
+
+
+def deactivate(user):
+    user.is_active = False
+    user.save()
+
+
+@pytest.mark.parametrize("end", [deactivate, lambda user: user.delete()])
+async def test_who_is_ended_through_a_proxy_has_no_socket(end, connect, make_user):
+    user = await sync_to_async(make_user)()
+    socket = await connect("/ws/notifications/", user)
+    same = await proxy(type(user)).objects.aget(pk=user.pk)
+    await sync_to_async(end)(same)
+    assert await socket.closed() == 4401
+
+
+def test_what_an_agent_had_who_is_deleted_through_a_proxy_is_told_as_nobodys(trip, make_user):
+    agent = make_user("admin")
+    trip.assignee = agent
+    trip.save()
+    before = log.last_id()
+    proxy(type(agent)).objects.get(pk=agent.pk).delete()
+    last = Event.objects.filter(pk__gt=before, stream__name="support").latest("seq")
+    assert '"assignee":null' in last.text
+
+
+def test_who_is_named_through_a_proxy_is_found(make_user):
+    user = proxy(type(make_user())).objects.get()
+    user.first_name = "Нилуфар"
+    user.save()
+    assert "нилуфар" in SearchName.objects.get(user_id=user.pk).folded
+
+
+def test_a_child_of_the_users_is_heard_as_a_user_is():
+    """A table of drivers beside the users: Django sends its signals by the child's name alone."""
+    with isolate_apps("holodrive.accounts"):
+        meta = type("Meta", (), {"app_label": "accounts"})
+        driver = type("Driver", (get_user_model(),), {"Meta": meta, "__module__": __name__})
+    (of_user, _), (of_driver, _) = (
+        post_save._live_receivers(model) for model in (get_user_model(), driver)
+    )
+    assert set(of_user) <= set(of_driver)

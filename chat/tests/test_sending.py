@@ -207,17 +207,34 @@ def test_a_project_lists_its_apps_in_either_order(trip, order):
     assert logged == ["ask", "of all", "first", "second"] * 2
 
 
-def test_a_receiver_of_pre_save_that_sends_another_message_is_told_so(trips, make_user):
+@pytest.mark.parametrize("together", [1, 2])
+def test_what_a_receiver_of_pre_save_sends_comes_first(trips, together):
     def another(instance, **kwargs):
         if instance.text == "ask":
-            instance.conversation.messages.create(sender=instance.sender, text="too early")
+            instance.conversation.messages.create(sender=instance.sender, text="before")
 
     pre_save.connect(another, sender=Message)
     try:
-        with pytest.raises(RuntimeError, match="Send it from a receiver of post_save"):
-            services.send_messages([draft(trips[0], "ask")])
+        services.send_messages([draft(trip, "ask") for trip in trips[:together]])
     finally:
         pre_save.disconnect(another, sender=Message)
+    for trip in trips[:together]:
+        said = [(frame["message"], frame["seq"]) for frame in frames(f"conversation.{trip.pk}")]
+        assert said == [("before", 1), ("ask", 2)]
+        assert [(row.text, row.seq) for row in trip.messages.order_by("pk")] == said
+
+
+def test_of_several_none_is_stored_by_a_number_that_a_receiver_has_taken(trips, receive):
+    """Each is saved by itself then (chat/consumers.py)."""
+    one, other = trips[:2]
+
+    def elsewhere(instance, **kwargs):
+        if instance.conversation_id == one.pk:
+            other.messages.create(sender=other.rider, text="from another")
+
+    receive(elsewhere)
+    with pytest.raises(RuntimeError, match="has moved on"):
+        services.send_messages([draft(one), draft(other)])
     assert not Message.objects.exists()
 
 

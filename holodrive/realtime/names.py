@@ -20,10 +20,10 @@ from django.db import (
 )
 from django.db.models import Q
 from django.db.models.signals import post_save
-from django.dispatch import receiver
 
 from holodrive.realtime import folding, personal
 from holodrive.realtime.models import SearchName
+from holodrive.realtime.published import receiver_of
 from holodrive.realtime.searchable import contains
 
 _FOLDED = "realtime_name__folded"
@@ -51,7 +51,7 @@ def remember(users: Iterable[Any], using: str | None = None) -> None:
     )
 
 
-@receiver(post_save, sender=get_user_model())
+@receiver_of(post_save, get_user_model())
 def user_saved(
     instance: Any, update_fields: Any = None, using: str | None = None, **kwargs: Any
 ) -> None:

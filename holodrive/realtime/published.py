@@ -1,6 +1,6 @@
 """The base of models whose save publishes: writes lock streams first, and are never silent."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
@@ -15,6 +15,7 @@ from holodrive.realtime.routing import HomeModel
 M = TypeVar("M", bound=models.Model)
 
 
+_Completer = TypeVar("_Completer", bound=Callable[[Any, Collection[str] | None], None])
 _publishers: dict[type[models.Model], Callable[..., None]] = {}
 
 
@@ -31,6 +32,27 @@ def publishes(model: type[M]) -> Callable[[Callable[..., None]], Callable[..., N
     return register
 
 
+_completers: dict[type[models.Model], Callable[[Any, Collection[str] | None], None]] = {}
+
+
+def completes(model: type[M]) -> Callable[[_Completer], _Completer]:
+    """Register the function that completes a row of this `PublishedModel`, right before it is
+    stored. It gets the row and the `update_fields` of its save. What receivers of pre_save have
+    changed, in whatever order, it sees; rows of loaddata it does not get.
+    """
+
+    def register(function: _Completer) -> _Completer:
+        _completers[model] = function
+        return function
+
+    return register
+
+
+def _complete(row: Any, fields: Collection[str] | None, model: type[models.Model] | None) -> None:
+    if model in _completers:
+        _completers[model](row, fields)
+
+
 def _publish(sender: type[models.Model], **kwargs: Any) -> None:
     model: Any = sender._meta.concrete_model
     if model in _publishers:
@@ -42,14 +64,15 @@ _receivers: list[tuple[ModelSignal, type[models.Model], Callable[..., None]]] = 
 
 
 def receiver_of(signal: ModelSignal, model: type[models.Model]) -> Callable[[_Receiver], _Receiver]:
-    """Connect a receiver as Django's `receiver` does, and for proxies of the model as well: a
-    project makes one for another page of its admin, and Django sends its signals by its own name.
+    """Connect a receiver as Django's `receiver` does, and for proxies and children of the model as
+    well: a project makes one for another page of its admin, or a table of drivers beside its users,
+    and Django sends its signals by its own name.
     """
 
     def register(function: _Receiver) -> _Receiver:
         _receivers.append((signal, model, function))
         for one in apps.get_models():
-            if one._meta.concrete_model is model:
+            if issubclass(one, model):
                 signal.connect(function, sender=one)
         return function
 
@@ -57,9 +80,9 @@ def receiver_of(signal: ModelSignal, model: type[models.Model]) -> Callable[[_Re
 
 
 @receiver(class_prepared)
-def _connect_proxy(sender: type[models.Model], **kwargs: Any) -> None:
-    for signal, model, function in _receivers if sender._meta.proxy else ():
-        if sender._meta.concrete_model is model:
+def _connect_child(sender: type[models.Model], **kwargs: Any) -> None:
+    for signal, model, function in _receivers:
+        if issubclass(sender, model):
             signal.connect(function, sender=sender)
 
 
@@ -88,7 +111,7 @@ class PublishedModel(HomeModel):
     Lock before row: inserting first and locking after gave 330 of 900 ids inverted against seq.
     """
 
-    # Fields that a receiver sets along with others: `save(update_fields=...)` must store them too.
+    # Fields that are set along with others: `save(update_fields=...)` must store them too.
     sets_along: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     class Meta:
@@ -114,11 +137,28 @@ class PublishedModel(HomeModel):
             super().save(*args, **kwargs)
 
     def _load_along(self) -> None:
-        """Django does not store what a query has deferred, even if a receiver has set it."""
+        """Django does not store what a query has deferred, even if it was set since."""
         deferred = self.get_deferred_fields()
         for field, along in self.sets_along.items():
             for name in () if field in deferred else deferred.intersection(along):
                 getattr(self, name)
+
+    def _save_table(
+        self,
+        raw: bool = False,
+        cls: type[models.Model] | None = None,
+        force_insert: bool = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Collection[str] | None = None,
+    ) -> bool:
+        """Complete the row behind all receivers of pre_save. (Nothing public comes so late.)"""
+        if not raw:
+            _complete(self, update_fields, cls)
+        stored: bool = super()._save_table(  # type: ignore[misc]
+            raw, cls, force_insert, force_update, using, update_fields
+        )
+        return stored
 
     @classmethod
     def save_together(cls, rows: Sequence[Self]) -> None:
@@ -131,6 +171,8 @@ class PublishedModel(HomeModel):
         with log.writing(*chain.from_iterable(row.streams() for row in rows)):
             for row in rows:
                 pre_save.send(sender=cls, instance=row, **said)
+            for row in rows:
+                _complete(row, None, cls._meta.concrete_model)
             statements.insert(rows)
             for row in rows:
                 post_save.send(sender=cls, instance=row, created=True, together=many, **said)

@@ -16,6 +16,7 @@ from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
 from holodrive.realtime import auth, publish, tokens
 from holodrive.realtime.models import RevokedSession
+from holodrive.realtime.published import receiver_of
 from holodrive.realtime.routing import only_home
 
 _User = get_user_model()
@@ -28,7 +29,7 @@ def _doubt(*doubts: publish.Doubt) -> None:
     transaction.on_commit(lambda: publish.announce(doubts=doubts), robust=True)
 
 
-@receiver(post_save, sender=_User)
+@receiver_of(post_save, _User)
 @only_home
 def user_saved(
     instance: Any, created: bool, update_fields: Any = None, raw: bool = False, **kwargs: Any
@@ -48,7 +49,7 @@ def _rights_of_groups_changed() -> None:
     rights_changed.send(_User, user_ids=None)
 
 
-@receiver(pre_save, sender=_User)
+@receiver_of(pre_save, _User)
 @only_home
 def password_changes(
     instance: Any, update_fields: Any = None, raw: bool = False, **kwargs: Any
@@ -63,7 +64,7 @@ def password_changes(
         tokens.end_unmarked(instance)
 
 
-@receiver(post_delete, sender=_User)
+@receiver_of(post_delete, _User)
 @only_home
 def user_deleted(instance: Any, **kwargs: Any) -> None:
     _doubt(publish.Doubt("user", instance.pk))

@@ -1,9 +1,11 @@
 """Each frame of the notification socket, to the letter."""
 
 import pytest
+from django.db.models.signals import pre_save
 
 from holodrive.realtime.wire import encode
 from notifications import events
+from notifications.models import Notification
 
 AT = "2025-11-22T13:15:22.970153+00:00"
 BODY = events.NotificationBody(
@@ -52,3 +54,19 @@ FRAMES = [
 @pytest.mark.parametrize(("frame", "text"), FRAMES, ids=lambda value: type(value).__name__)
 def test_a_frame_is_exactly_this(frame, text):
     assert encode(frame) == text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_receiver_of_pre_save_has_read_is_read(make_user):
+    """Whether it is connected ahead of ours or behind them."""
+
+    def read(instance, **kwargs):
+        instance.status = "read"
+
+    pre_save.connect(read, sender=Notification)
+    try:
+        row = Notification.objects.create(recipient=make_user(), title="News")
+    finally:
+        pre_save.disconnect(read, sender=Notification)
+    row.refresh_from_db()
+    assert row.read_at is not None

@@ -386,7 +386,7 @@ DEFENCES = (
         "        if log.append(stream, events.chat_message(instance), own) != instance.seq:",
         "        if log.append(stream, events.chat_message(instance), own) < 0:",
         "chat/tests/test_sending.py"
-        "::test_a_receiver_of_pre_save_that_sends_another_message_is_told_so",
+        "::test_of_several_none_is_stored_by_a_number_that_a_receiver_has_taken",
     ),
     Defence(
         "bulk writes are refused",
