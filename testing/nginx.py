@@ -52,7 +52,7 @@ class Nginx:
     further texts of the configuration.
     """
 
-    def __init__(self, upstream: str, connections: int = 8192, **changes: str) -> None:
+    def __init__(self, upstream: str, connections: str = "8192", **changes: str) -> None:
         self.port, self.plain_port = free_port(), free_port()
         self.home = Path(tempfile.mkdtemp(prefix="holodrive-nginx-"))
         self.access_log, self.error_log = self.home / "access.log", self.home / "error.log"

@@ -218,7 +218,7 @@ def test_no_token_is_in_the_log_of_nginx_however_it_is_spelled(start_server, pro
 
 
 def test_an_nginx_without_free_connections_quotes_no_request(start_server, proxied, trip):
-    front = proxied(behind_nginx(start_server).address, connections=12)
+    front = proxied(behind_nginx(start_server).address, connections="12")
     token = access_token(trip.rider)
     with ExitStack() as sockets, pytest.raises(InvalidStatus) as refusal:
         fill(sockets, front, f"/ws/notifications/?token={token}")
