@@ -194,3 +194,17 @@ def test_who_waited_waits_no_more_once_the_form_says_that_it_is_over(
     assert answer.status_code == 302, answer.context["errors"]
     row = Conversation.objects.get(pk=asked.pk)
     assert (row.status, row.waiting_since) == (status, None)
+
+
+# A project that groups the digits of numbers
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "uz"])
+def test_a_grouped_number_is_no_other_conversation(log_in_as, make_user, settings, language):
+    settings.USE_THOUSAND_SEPARATOR = True
+    client = log_in_as(make_user("admin", pk=7654321))
+    conversation = Conversation.objects.create(pk=1234567)
+    page = client.get(page_of(conversation), headers={"Accept-Language": language})
+    shown = page.content.decode()
+    assert f"{reverse('chat-console')}?conversation=1234567" in shown
+    assert 'data-user-id="7654321"' in shown

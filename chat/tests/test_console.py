@@ -86,15 +86,6 @@ def test_conversations_pages_lead_to_the_console(admin, support):
     assert f'href="{CONSOLE}?conversation={support.pk}"' in client.get(pages[1]).content.decode()
 
 
-def test_an_id_in_a_link_has_no_separators_of_thousands(settings, admin):
-    settings.USE_THOUSAND_SEPARATOR = True
-    conversation = Conversation.objects.create(pk=1_234_567)
-    client = Client()
-    client.force_login(admin)
-    page = client.get(f"/admin/chat/conversation/{conversation.pk}/change/").content.decode()
-    assert f'href="{CONSOLE}?conversation=1234567"' in page
-
-
 def fill(users: list[Any], conversations: int, messages: int) -> None:
     """That many conversations more, each with as many messages, by bulk SQL: nobody listens."""
     made = Conversation.objects.bulk_create(

@@ -42,6 +42,7 @@ def check_project(**kwargs: Any) -> list[CheckMessage]:
     return [
         *_user_model(),
         *_time_zones(),
+        *_autocommit(),
         *(wrong or setting_checks.keys_of_tokens()),
         *setting_checks.slips(),
     ]
@@ -95,6 +96,15 @@ def _time_zones() -> Iterator[CheckMessage]:
             "USE_TZ is off.",
             hint="Frames carry times in UTC: set USE_TZ = True.",
             id="realtime.E002",
+        )
+
+
+def _autocommit() -> Iterator[CheckMessage]:
+    if not settings.DATABASES[DEFAULT_DB_ALIAS].get("AUTOCOMMIT", True):
+        yield Error(
+            "AUTOCOMMIT is off.",
+            hint="Nothing would be committed, and all of it acknowledged: leave it on.",
+            id="realtime.E007",
         )
 
 

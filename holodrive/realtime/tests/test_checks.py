@@ -22,6 +22,7 @@ from testing.services import ROOT
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
+WITH_POOL = {"OPTIONS": {"pool": {"max_size": 16}}}
 LAYER = "holodrive.realtime.layer.ConfirmedPubSubLayer"
 GOOD = {
     "DEBUG": False,
@@ -65,6 +66,7 @@ FAULTS = [
     ("realtime.W021", {"TRUSTED_PROXIES": ["0.0.0.0/0"]}),
     ("realtime.W021", {"TRUSTED_PROXIES": ["127.0.0.1", "::/0"]}),
     ("realtime.E002", {"USE_TZ": False}),
+    ("realtime.E007", {"DATABASES": {"default": POSTGRESQL | WITH_POOL | {"AUTOCOMMIT": False}}}),
     ("realtime.E003", {"DEBUG": True}),
     ("realtime.E004", {"ALLOWED_HOSTS": ["rides.example.com", "*"]}),
     ("realtime.E005", {"SECRET_KEY": "development-only-not-a-secret-0123456789abcdef"}),
