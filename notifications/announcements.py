@@ -108,6 +108,7 @@ def page(
         "title": title,
         "opts": model_admin.model._meta,
         "form": form,
+        "shown": _shown(form) if is_ready else {},
         "count": count,
         "is_ready": is_ready,
         "progress": progress,
@@ -116,6 +117,17 @@ def page(
         "back": then,
     }
     return TemplateResponse(request, "admin/notifications/announce.html", context)
+
+
+def _shown(form: forms.Form) -> dict[str, str]:
+    """What was filled in, by label; of a choice what the page called it, not its value."""
+    names = {
+        name: dict(getattr(field.widget, "choices", ())) for name, field in form.fields.items()
+    }
+    return {
+        str(field.label): str(names[field.name].get(field.value(), field.value()))
+        for field in form.visible_fields()
+    }
 
 
 def _remember(request: HttpRequest, progress: dict[str, Any]) -> None:

@@ -320,6 +320,20 @@ def test_an_announcement_in_a_browser_is_previewed_and_then_sent_by_itself(
     assert Notification.objects.values("recipient").distinct().count() == 2001
 
 
+def test_the_preview_calls_the_audience_what_the_form_called_it(admin, people):
+    path = reverse("admin:notifications_announce")
+    form = CONTENT | {"audience": "role:rider", "step": "preview"}
+    page = admin.post(path, form)
+    assert page.context["shown"] == {
+        "Audience": "Rider",
+        "Title": "Rain",
+        "Message": "Drive slowly",
+        "Notification type": "announcement",
+    }
+    assert '<dd dir="auto">Rider</dd>' in page.content.decode()
+    assert reverse("admin:notifications_notification_changelist") in page.content.decode()
+
+
 def test_the_page_of_announcements_speaks_russian_and_uzbek(admin, people):
     path = reverse("admin:notifications_announce")
     for language, send in {"ru": "Отправить 3 пользователям", "uz": "3 foydalanuvchiga"}.items():
