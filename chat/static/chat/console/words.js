@@ -49,10 +49,10 @@ export function agoText(timestamp) {
   return times.agoText(new Date(timestamp));
 }
 
-/** "waiting 21 min". @param {string} since */
+/** "waiting 21 min"; the first minute counts as one. @param {string} since */
 export function waitingText(since) {
   const minutes = minutesSince(since);
-  if (minutes < 60) return fill(gettext("waiting %(count)s min"), { count: Math.max(0, minutes) });
+  if (minutes < 60) return fill(gettext("waiting %(count)s min"), { count: Math.max(1, minutes) });
   if (minutes < 24 * 60) return fill(gettext("waiting %(count)s h"), { count: Math.floor(minutes / 60) });
   return fill(gettext("waiting %(count)s d"), { count: Math.floor(minutes / (24 * 60)) });
 }
