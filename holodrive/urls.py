@@ -1,4 +1,7 @@
+from typing import Any
+
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
@@ -19,8 +22,16 @@ class Docs(SpectacularSwaggerSplitView):
     metadata_class = None  # there is no template for what OPTIONS would say: 405
 
 
+class Icon(RedirectView):
+    """Browsers ask for it on every page that names none: the admin, Swagger UI, plain JSON."""
+
+    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
+        return static("asyncapi/icon.svg")
+
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("favicon.ico", Icon.as_view()),
     # Before the admin, which would answer everything below admin/.
     path("admin/chat/console/", console.page, name="chat-console"),
     path("admin/", admin.site.urls),

@@ -53,7 +53,9 @@ class ErasesUsers(_Admin):
             return super().delete_view(request, object_id, extra_context)
         if request.method == "POST" and "erase" in request.POST:
             return self._erase(request, user)
-        can_be_erased = any(kind.left() for kind in personal.kinds(user).values())
+        can_be_erased = user != request.user and any(
+            kind.left() for kind in personal.kinds(user).values()
+        )
         context = {"can_be_erased": can_be_erased, **(extra_context or {})}
         return super().delete_view(request, object_id, context)
 

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import get_resolver, reverse
 
@@ -215,3 +216,9 @@ def test_the_policy_refuses_nothing_that_our_pages_need(watched, site, trip):
     page.goto("/admin/chat/console/")
     page.locator("#bell[data-state=live]").wait_for(timeout=PATIENCE)
     expect_nothing_refused(page)
+
+
+def test_browsers_find_an_icon_on_every_page(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert answer.status_code == 302
+    assert finders.find(answer["Location"].removeprefix(settings.STATIC_URL))

@@ -66,6 +66,14 @@ def test_instead_of_403_the_erasure_is_offered_and_done(request, browser, who):
     assert AuditEntry.objects.filter(detail__user_id=user.pk, detail__state="done").exists()
 
 
+def test_the_erasure_of_oneself_is_not_offered(browser, make_user):
+    me = get_user_model().objects.get(is_superuser=True)
+    Notification.objects.create(recipient=me, title="For me")
+    page = browser.get(page_of(me)).content.decode()
+    assert "Cannot delete" in page
+    assert "Erase this user" not in page
+
+
 def test_a_user_without_anything_is_deleted_as_ever(browser, make_user):
     user = make_user()
     browser.post(page_of(user), {"post": "yes"})
