@@ -62,9 +62,12 @@ def test_a_preflight_passes_where_the_request_after_it_is_refused(start_server, 
     origin = "Origin: https://holodrive.example"
     headers = ("Content-Length: 2", JSON, origin)
     statuses: list[int] = []
-    while 429 not in statuses[-2:-1] and len(statuses) < 60:  # the second is ahead of Django
-        answer = line(server).send("POST /api/token/", *headers, body=b"{}").answer()
-        statuses.append(answer.status)
+    while statuses[-2:] != [429, 429] and len(statuses) < 600:  # the last is ahead of Django
+        # Together: one after another, a busy machine asks no faster than the budget allows.
+        lines = [line(server).send("POST /api/token/", *headers, body=b"{}") for _ in range(10)]
+        answers = [one.answer() for one in lines]
+        statuses += [one.status for one in answers]
+    answer = answers[-1]
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["access-control-allow-origin"] == "https://holodrive.example"
     asks = "Access-Control-Request-Method: POST"
