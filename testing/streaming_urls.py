@@ -48,7 +48,7 @@ async def _poll(request: HttpRequest) -> HttpResponse:
 @functools.cache
 def _large() -> Path:
     with tempfile.NamedTemporaryFile(prefix="holodrive-large-", delete=False) as file:
-        file.write(b"x" * _LARGE)
+        file.truncate(_LARGE)  # written, it would be in memory once for each of the first requests
     atexit.register(Path(file.name).unlink, missing_ok=True)
     return Path(file.name)
 

@@ -35,12 +35,12 @@ class Scale(NamedTuple):
     seconds: float = 6
     kinds: tuple[str, ...] = tuple(KINDS)
     doors: tuple[str, ...] = ("straight", "nginx")
-    # Through nginx the attackers' TLS handshakes compete with the rider for the same two cores:
-    # bodies cost the server 0.03 of a core there and still give 2.6.
-    ack_ratio: float = 4
+    # Through nginx the attackers' bodies are deciphered on the rider's two cores: they cost the
+    # server 0.04 of a core there and still give 2.8.
+    ack_ratio: float = 3.5
     cpu_share: float = 0.75  # the password that is checked at any moment
     rss_growth_mb: float = 30
-    me_seconds: float = 1
+    me_seconds: float = 0.5
 
 
 FULL = Scale()
