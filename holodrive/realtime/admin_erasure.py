@@ -43,7 +43,8 @@ class ErasesUsers(_Admin):
             for kind in personal.kinds(user).values()
             if kind.leads_to_names and kind.left()
         }
-        return shown, counts, set(), [*protected, *sorted({*map(str, lacking), *named})]
+        # Beside rows that it links to, the mere names of their kinds would say nothing.
+        return shown, counts, set(), protected or sorted({*map(str, lacking), *named})
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
