@@ -60,20 +60,21 @@ def test_a_preflight_passes_where_the_request_after_it_is_refused(start_server, 
     """So that the page can read when to try again."""
     server = start_server("uvicorn", REALTIME_REQUESTS_PER_SECOND="1")
     origin = "Origin: https://holodrive.example"
+    asks = "Access-Control-Request-Method: POST"
     headers = ("Content-Length: 2", JSON, origin)
-    statuses: list[int] = []
-    while statuses[-2:] != [429, 429] and len(statuses) < 600:  # the last is ahead of Django
+    for _ in range(60):
         # Together: one after another, a busy machine asks no faster than the budget allows.
         lines = [line(server).send("POST /api/token/", *headers, body=b"{}") for _ in range(10)]
-        answers = [one.answer() for one in lines]
-        statuses += [one.status for one in answers]
-    answer = answers[-1]
+        plain = line(server).send("OPTIONS /api/token/", origin)
+        preflight = line(server).send("OPTIONS /api/token/", origin, asks)
+        answer = [one.answer() for one in lines][-1]
+        assert preflight.answer().status == 200
+        refused = [answer.status, plain.answer(head_only=True).status]
+        if refused == [429, 429]:
+            break
+    assert refused == [429, 429]
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["access-control-allow-origin"] == "https://holodrive.example"
-    asks = "Access-Control-Request-Method: POST"
-    assert line(server).send("OPTIONS /api/token/", origin, asks).answer().status == 200
-    plain = line(server).send("OPTIONS /api/token/", origin).answer(head_only=True)
-    assert plain.status == 429
 
 
 # Bodies
