@@ -179,8 +179,8 @@ def _is_split(one: re.Match[str], next: re.Match[str], numbering: Numbering) -> 
 
 def _is_dialled(figures: list[str], numbering: Numbering) -> bool:
     """Return whether figures in a row are a number with a currency after it: `90 123-45-67 sum`.
-    No prices have so few digits beside each other, but a time may be
-    ahead of one: `09-30 150 000 sum`.
+    No prices have so few digits beside each other, but a time may be ahead of one:
+    `09-30 150 000 sum`.
     """
     if re.search(r"\D000$", figures[-1]):
         return False

@@ -575,15 +575,23 @@ def test_what_is_seen_is_read_and_what_is_only_open_is_not(site, browser, dial, 
     expect(page.locator(".console-newest")).to_be_hidden()
 
 
+def send_from(page, text):
+    """Return the field, once the text that was written there is sent."""
+    from playwright.sync_api import expect
+
+    field = page.locator("#console-text")
+    field.fill(text)
+    field.press("Enter")
+    expect(page.locator(".console-tick-sent")).to_be_visible()
+    return field
+
+
 def test_edits_and_deletions(site, browser, dial, rider, support):
     from playwright.sync_api import expect
 
     socket = dial(site, f"/ws/chat/{support.pk}/", rider)
     page = open_console(browser, support)
-    write = page.locator("#console-text")
-    write.fill("Wich trip?")
-    write.press("Enter")
-    expect(page.locator(".console-tick-sent")).to_be_visible()
+    write = send_from(page, "Wich trip?")
     write.press("ArrowUp")
     expect(write).to_have_value("Wich trip?")
     write.fill("Which trip?")
@@ -607,10 +615,7 @@ def test_an_edit_that_is_refused_stays_in_the_field_until_it_is_saved(browser, m
 
     other = services.open_support(user=make_user("rider", first_name="Malika")).conversation
     page = open_console(browser, support)
-    write = page.locator("#console-text")
-    write.fill("Wich trip?")
-    write.press("Enter")
-    expect(page.locator(".console-tick-sent")).to_be_visible()
+    write = send_from(page, "Wich trip?")
     write.fill("Half a sen")
     page.locator("article").last.hover()
     page.get_by_role("button", name="Edit").last.click()
